@@ -1,0 +1,31 @@
+# wi-e2e. `make e2e` is the main job, `make test` all tests of the project; both do their own set-up.
+
+# Static binaries: wi-e2e runs in scratch images too. Tests are compiled alike, so that they share the build cache.
+export CGO_ENABLED = 0
+
+.PHONY: e2e
+e2e: build ## run every tier against the reference webhook on a local cluster (arguments: make e2e ARGS='--tier issuer')
+	bin/wi-e2e run $(ARGS)
+
+.PHONY: test
+test: build ## all tests of the project, those on real clusters included
+	go test -trimpath -timeout 30m $(TESTFLAGS) ./...
+
+.PHONY: build
+build: setup ## the wi-e2e binary
+	@echo "compiling bin/wi-e2e (some minutes the first time)" >&2
+	go build -trimpath -o bin/wi-e2e ./cmd/wi-e2e
+
+.PHONY: setup
+setup: ## the few Debian packages that a local cluster needs
+	@fixtures/cluster/local/install-packages.sh
+
+.PHONY: lint
+lint: ## formatting, vet, staticcheck
+	@test -z "$$(gofmt -l cmd fixtures reports suites | tee /dev/stderr)" || { echo "run gofmt on the files above" >&2; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
