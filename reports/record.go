@@ -1,0 +1,219 @@
+// Package reports holds the record of a run and everything that is made from it: the summary and
+// live progress for people, JUnit XML for pipelines.
+//
+// The record is the only source: no report adds, drops or re-judges a result. The package runs
+// nothing and knows no cluster.
+package reports
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// APIVersion and Kind identify the record's format.
+const (
+	APIVersion = "wi-e2e.dev/v1alpha1"
+	Kind       = "RunRecord"
+)
+
+// Record is what is known about one run. It is written whether or not the run got as far as its tests.
+type Record struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+
+	Run     Run     `json:"run"`
+	Verdict Verdict `json:"verdict"`
+	Cluster Cluster `json:"cluster"`
+	Subject Subject `json:"subject"`
+	Counts  Counts  `json:"counts"`
+
+	Phases       []Phase       `json:"phases"`
+	Requirements []Requirement `json:"requirements"`
+	Tests        []Test        `json:"tests"`
+	// Untested are the rules of the catalogue that no test of this version decides.
+	Untested []Untested `json:"untested,omitempty"`
+}
+
+// Untested is a requirement without a test, and the issue that brings one.
+type Untested struct {
+	ID    string `json:"id"`
+	Issue string `json:"issue"`
+}
+
+// Run says which run this was and how to repeat it.
+type Run struct {
+	ID       string    `json:"id"`
+	Version  string    `json:"version"` // of wi-e2e
+	Command  []string  `json:"command"`
+	Seed     int64     `json:"seed"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
+	Seconds  float64   `json:"seconds"`
+}
+
+// Verdict is the outcome of the whole run.
+type Verdict struct {
+	Status   Status `json:"status"`
+	ExitCode int    `json:"exitCode"`
+	// Reason is one sentence for people.
+	Reason string `json:"reason"`
+}
+
+// Cluster says what the subject ran on.
+type Cluster struct {
+	Provider     string   `json:"provider"`
+	Name         string   `json:"name"`
+	Kubernetes   string   `json:"kubernetes"` // gitVersion of /version
+	Nodes        int      `json:"nodes"`
+	Issuer       string   `json:"issuer,omitempty"`
+	Capabilities []string `json:"capabilities"`
+}
+
+// Subject says what was tested.
+type Subject struct {
+	Kind      string  `json:"kind"`
+	Namespace string  `json:"namespace"`
+	Version   string  `json:"version,omitempty"`
+	Profile   string  `json:"profile"`
+	ProfileBy string  `json:"profileBy"` // flag, image tag or observed mutation
+	Images    []Image `json:"images"`
+}
+
+// Image is an image that the subject's pods ran.
+type Image struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest,omitempty"`
+}
+
+// Phase is a step of the run's road (design, section 1).
+type Phase struct {
+	Name    string    `json:"name"`
+	Status  Status    `json:"status"`
+	Started time.Time `json:"started"`
+	Seconds float64   `json:"seconds"`
+	// CPUSeconds is the harness' own processor time (user and system) during the phase.
+	CPUSeconds float64  `json:"cpuSeconds"`
+	Notes      []string `json:"notes,omitempty"`
+	Message    string   `json:"message,omitempty"`
+}
+
+// Requirement is a rule of the catalogue and how it fared.
+type Requirement struct {
+	ID        string   `json:"id"`
+	Level     string   `json:"level"`
+	Statement string   `json:"statement"`
+	Source    string   `json:"source"`
+	Status    Status   `json:"status"`
+	Tests     []string `json:"tests"`
+	Cases     int      `json:"cases"` // executed
+}
+
+// Test is a planned test. One that was never executed has a Skip, or is an Error.
+type Test struct {
+	ID           string    `json:"id"`
+	Title        string    `json:"title"`
+	Tier         string    `json:"tier"`
+	Requirements []string  `json:"requirements"`
+	Status       Status    `json:"status"`
+	Started      time.Time `json:"started,omitzero"`
+	Seconds      float64   `json:"seconds"`
+	Skip         *Skipped  `json:"skip,omitempty"`
+	Findings     []Finding `json:"findings,omitempty"` // outside any case: set-up, time-outs
+	Cases        []Case    `json:"cases,omitempty"`
+	Rerun        string    `json:"rerun,omitempty"` // command that repeats just this test
+}
+
+// Case is one checked case of a test.
+type Case struct {
+	Name     string    `json:"name"`
+	Status   Status    `json:"status"`
+	Seconds  float64   `json:"seconds"`
+	Checks   int       `json:"checks"` // expectations that were evaluated
+	Findings []Finding `json:"findings,omitempty"`
+	Notes    []string  `json:"notes,omitempty"` // evidence worth keeping although nothing is wrong
+}
+
+// Finding is an expectation that did not hold (Fail, Warn) or something that broke (Error).
+type Finding struct {
+	Status  Status `json:"status"`
+	Message string `json:"message"`
+	// Diff of expected (-) against actual (+), when the values were compared.
+	Diff string `json:"diff,omitempty"`
+}
+
+// Skipped says why a planned test was not executed.
+type Skipped struct {
+	Reason string `json:"reason"` // a code, see suites.SkipReason
+	Text   string `json:"text"`
+}
+
+// Counts sums the record up. Every other report must agree with it.
+type Counts struct {
+	Tests        map[Status]int `json:"tests"`
+	Cases        map[Status]int `json:"cases"`
+	Requirements map[Status]int `json:"requirements"`
+}
+
+// Count fills Counts from the tests, cases and requirements.
+func (r *Record) Count() {
+	r.Counts = Counts{Tests: map[Status]int{}, Cases: map[Status]int{}, Requirements: map[Status]int{}}
+	for _, t := range r.Tests {
+		r.Counts.Tests[t.Status]++
+		for _, c := range t.Cases {
+			r.Counts.Cases[c.Status]++
+		}
+	}
+	for _, q := range r.Requirements {
+		r.Counts.Requirements[q.Status]++
+	}
+}
+
+// Save writes the record to path, whole or not at all.
+func (r *Record) Save(path string) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the record: %w", err)
+	}
+	return writeFile(path, append(data, '\n'))
+}
+
+// Load reads a record that Save wrote.
+func Load(path string) (*Record, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read record: %w", err)
+	}
+	r := &Record{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("read record %s: %w", path, err)
+	}
+	if r.APIVersion != APIVersion || r.Kind != Kind {
+		return nil, fmt.Errorf("read record %s: it is %q %q, want %q %q", path, r.APIVersion, r.Kind, APIVersion, Kind)
+	}
+	return r, nil
+}
+
+// writeFile writes to a temporary file beside path and renames it, so that a reader never sees half a report.
+func writeFile(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer os.Remove(tmp.Name())
+	if _, err = tmp.Write(data); err == nil {
+		err = tmp.Chmod(0o644)
+	}
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
