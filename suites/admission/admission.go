@@ -1,0 +1,24 @@
+package admission
+
+import (
+	"slices"
+
+	"github.com/wi-e2e/wi-e2e/suites"
+)
+
+// Tests are all tests of the tier, in the order of the specification.
+func Tests() []suites.Test {
+	return slices.Concat(
+		selectionTests(),
+		mechanicsTests(),
+		mechanicsUnchanged(),
+		serviceAccountTests(),
+		environmentTests(),
+		volumeTests(),
+		expirationTests(),
+		skipTests(),
+		proxyTests(),
+		endpointTests(),
+		profileTests(),
+	)
+}

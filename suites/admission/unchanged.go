@@ -1,0 +1,206 @@
+package admission
+
+import (
+	"context"
+	_ "embed"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/wi-e2e/wi-e2e/suites"
+)
+
+func mechanicsUnchanged() []suites.Test {
+	return []suites.Test{
+		{
+			ID:           "unchanged-schema-fields",
+			Title:        "Nothing but the injected parts changes, for every field of the API server's own Pod schema",
+			Tier:         suites.Admission,
+			Requirements: []string{"ADM-01"},
+			Timeout:      2 * time.Minute, // two creates for each of several hundred fields
+			Body:         unchangedSchemaFields,
+		},
+		{
+			ID:           "unchanged-rich-pod",
+			Title:        "Nothing but the injected parts changes in a pod that uses many features at once",
+			Tier:         suites.Admission,
+			Requirements: []string{"ADM-01"},
+			Body:         unchangedRichPod,
+		},
+	}
+}
+
+// comparison is what became of one field.
+type comparison int
+
+const (
+	ended    comparison = iota // before there was anything to compare; the case says why
+	compared                   // equal or not
+	dropped                    // by the API server, which knows the field but has its feature off
+	refused                    // by a policy of the cluster, with and without the label
+)
+
+func unchangedSchemaFields(ctx context.Context, t *suites.T) {
+	ns := t.Namespace(ctx)
+	t.ServiceAccount(ctx, fieldsServiceAccount, identified())
+	document, err := t.Kube().Discovery().RESTClient().Get().AbsPath(podDocument).SetHeader("Accept", "application/json").DoRaw(ctx)
+	t.Must(err, "get %s", podDocument)
+	fields, err := podFields(document)
+	t.Must(err, "read the API server's Pod schema")
+
+	type result struct {
+		path    string
+		outcome comparison
+	}
+	results := make(chan result, len(fields))
+	cases, skipped := 0, map[string]int{}
+	for _, f := range fields {
+		if reason, ok := notSettableBecause(f); ok {
+			skipped[reason]++
+			continue
+		}
+		cases++
+		t.Case(ctx, f.path, func(ctx context.Context, t *suites.T) {
+			r := result{path: f.path}
+			defer func() { results <- r }() // also when an expectation ends the case
+			r.outcome = compareField(ctx, t, ns, f)
+		})
+	}
+	paths := map[comparison][]string{}
+	for range cases {
+		select {
+		case r := <-results:
+			paths[r.outcome] = append(paths[r.outcome], r.path)
+		case <-ctx.Done():
+			t.Broken("wait for the fields to be compared: %v", context.Cause(ctx))
+		}
+	}
+	// The control beside all fields, and the place for what there is to say of them together.
+	t.Case(ctx, "none of the fields", func(ctx context.Context, t *suites.T) {
+		t.Note("%d fields in the API server's Pod schema, %d of them compared", len(fields), len(paths[compared]))
+		noteFields(t, "dropped by the API server, which has their feature off", paths[dropped])
+		noteFields(t, "refused by a policy of the cluster", paths[refused])
+		for _, reason := range slices.Sorted(maps.Keys(skipped)) {
+			t.Note("%d not sent: %s", skipped[reason], reason)
+		}
+		if len(paths[dropped])+len(paths[refused]) == cases {
+			t.Broken("not one field of the schema could be compared")
+		}
+		pod := fieldsBase()
+		plain, refusal := send(ctx, t, ns, encode(t, pod))
+		if refusal != nil {
+			t.Broken("a plain pod is refused without the label: %s", refusal.Message)
+		}
+		compareLabelled(ctx, t, ns, pod, plain)
+	})
+}
+
+func noteFields(t *suites.T, what string, paths []string) {
+	if len(paths) > 0 {
+		slices.Sort(paths)
+		t.Note("%d %s: %s", len(paths), what, strings.Join(paths, ", "))
+	}
+}
+
+// compareField sends a pod with that field twice, without and with the label, and compares the answers.
+func compareField(ctx context.Context, t *suites.T, ns string, f field) comparison {
+	pod := podWith(f, fieldsBase())
+	plain, refusal := send(ctx, t, ns, encode(t, pod))
+	if refusal != nil {
+		return compareRefused(ctx, t, ns, f, pod, refusal)
+	}
+	if want := compareLabelled(ctx, t, ns, pod, plain); !has(want, f.steps) {
+		t.Note("the API server drops the field, so only the rest of the pod was compared")
+		return dropped
+	}
+	return compared
+}
+
+// compareLabelled sends a pod with the label and compares the answer with the one to the pod without, which it returns.
+func compareLabelled(ctx context.Context, t *suites.T, ns string, pod object, plain []byte) object {
+	merge(pod, labelled)
+	mutated, refusal := send(ctx, t, ns, encode(t, pod))
+	t.Require(refusal == nil, "the pod is refused with the label, but admitted without: %s", describe(refusal))
+	want, got := decodeObject(t, plain), decodeObject(t, mutated)
+	removeIncidental(want)
+	removeIncidental(got)
+	removeInjected(got, want)
+	t.Equal("the pod without what was injected", want, got)
+	return want
+}
+
+// compareRefused decides what the refusal of a pod without the label means; with the label it must be refused as well.
+func compareRefused(ctx context.Context, t *suites.T, ns string, f field, pod object, refusal *metav1.Status) comparison {
+	outcome := refused
+	switch {
+	case refusal.Code == http.StatusForbidden, strings.Contains(refusal.Message, "denied the request"):
+		t.Note("a policy of the cluster refuses the pod, nothing to compare: %s", refusal.Message)
+	case featureOff(f, refusal):
+		t.Note("the API server drops the field, nothing to compare: %s", refusal.Message)
+		outcome = dropped
+	default:
+		t.Broken("the harness has no valid value for %s (extend schema_values.go): %s", f.path, refusal.Message)
+	}
+	merge(pod, labelled)
+	_, twin := send(ctx, t, ns, encode(t, pod))
+	t.Check(twin != nil, "the pod is admitted with the label, but refused without: %s", refusal.Message)
+	return outcome
+}
+
+// featureOff says whether a pod is refused because the API server dropped the field that made it valid.
+func featureOff(f field, refusal *metav1.Status) bool {
+	for _, s := range f.steps {
+		for r := range recipesFor(s.path) {
+			if r.off != "" && strings.Contains(refusal.Message, r.off) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var labelled = object{"metadata": object{"labels": object{useLabel: "true"}}}
+
+// richPod has many containers, volumes of many kinds, and fields that depend on each other. Some of its containers have
+// requests, so that its QoS class stays the same with a proxy beside them.
+//
+//go:embed rich_pod.yaml
+var richPod []byte
+
+func unchangedRichPod(ctx context.Context, t *suites.T) {
+	ns := t.Namespace(ctx)
+	t.ServiceAccount(ctx, fieldsServiceAccount, identified())
+	for _, c := range []struct {
+		name   string
+		change func(metadata, spec object)
+	}{
+		{"as it is", func(metadata, spec object) {}},
+		{"with a generated name", func(metadata, spec object) {
+			delete(metadata, "name")
+			metadata["generateName"] = "rich-"
+		}},
+		{"with the default token's mount", func(metadata, spec object) { delete(spec, "automountServiceAccountToken") }},
+		{"with a skipped container", func(metadata, spec object) {
+			metadata["annotations"] = object{skipAnnotation: "app;migrate"}
+		}},
+		{"with the proxy", func(metadata, spec object) {
+			metadata["annotations"] = object{proxyAnnotation: "true"}
+		}},
+	} {
+		t.Case(ctx, c.name, func(ctx context.Context, t *suites.T) {
+			pod := object{}
+			t.Must(yaml.UnmarshalStrict(richPod, &pod), "read rich_pod.yaml")
+			c.change(child(pod, "metadata"), child(pod, "spec"))
+			plain, refusal := send(ctx, t, ns, encode(t, pod))
+			if refusal != nil {
+				t.Broken("rich_pod.yaml is refused without the label: %s", refusal.Message)
+			}
+			compareLabelled(ctx, t, ns, pod, plain)
+		})
+	}
+}

@@ -1,0 +1,161 @@
+package suites
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+)
+
+// Labels, beside subject.ManagedLabel, of the namespaces that the suites create.
+const (
+	RunLabel  = "wi-e2e.dev/run"
+	TestLabel = "wi-e2e.dev/test"
+)
+
+// FieldManager is the name under which the suites write objects.
+const FieldManager = "wi-e2e"
+
+// namespaceKind is how the ledger names the kind of a namespace (subject.Target.Record).
+const namespaceKind = "Namespace.v1."
+
+// Env is what the tests of a run stand on.
+type Env struct {
+	Cluster cluster.Cluster
+	Subject *subject.Installed
+	// RunID makes names unique; it is a DNS label of at most 12 characters.
+	RunID string
+	// UserAgent precedes the test's id in the User-Agent of every API request.
+	UserAgent string
+	// Strict makes a violated SHOULD a failure.
+	Strict bool
+	// Record writes down what is about to be created, before it is (the ledger).
+	Record func(kind, namespace, name string) error
+	// KeepNamespaces leaves namespaces alone when their test ends, for a cluster that is about to be deleted as a whole.
+	KeepNamespaces bool
+
+	rest *rest.Config
+
+	mu         sync.Mutex
+	namespaces []string
+}
+
+// Connect prepares the clients. It must be called before any test runs.
+func (e *Env) Connect() error {
+	config, err := e.Cluster.RESTConfig()
+	if err != nil {
+		return err
+	}
+	e.rest = config
+	return nil
+}
+
+// RESTConfig is a client configuration whose requests name their sender: a test, or the harness itself.
+func (e *Env) RESTConfig(sender string) *rest.Config {
+	config := rest.CopyConfig(e.rest)
+	config.UserAgent = e.UserAgent + " (" + sender + ")"
+	config.WarningHandler = rest.NoWarnings{} // tests send odd pods on purpose
+	return config
+}
+
+// RemoveNamespaces deletes the namespaces that tests made, waits until they are gone and calls removed for each.
+func (e *Env) RemoveNamespaces(ctx context.Context, removed func(kind, namespace, name string) error) error {
+	e.mu.Lock()
+	names := slices.Clone(e.namespaces)
+	e.mu.Unlock()
+	if len(names) == 0 {
+		return nil
+	}
+	kube, err := kubernetes.NewForConfig(e.RESTConfig("clean-up"))
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, name := range names {
+		err := kube.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) { // conflict: it is going already
+			failures = append(failures, fmt.Errorf("delete namespace %s: %w", name, err))
+		}
+	}
+	if err := e.awaitGone(ctx, kube); err != nil {
+		failures = append(failures, err)
+	}
+	if len(failures) == 0 {
+		for _, name := range names {
+			failures = append(failures, removed(namespaceKind, "", name))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// awaitGone follows the run's namespaces until there is none.
+func (e *Env) awaitGone(ctx context.Context, kube kubernetes.Interface) error {
+	ours := func(o *metav1.ListOptions) { o.LabelSelector = RunLabel + "=" + e.RunID }
+	left := map[string]bool{}
+	list := cache.NewFilteredListWatchFromClient(kube.CoreV1().RESTClient(), "namespaces", "", ours)
+	_, err := watchtools.UntilWithSync(ctx, list, &corev1.Namespace{}, func(store cache.Store) (bool, error) {
+		for _, key := range store.ListKeys() {
+			left[key] = true
+		}
+		return len(left) == 0, nil
+	}, func(event watch.Event) (bool, error) {
+		ns, ok := event.Object.(*corev1.Namespace)
+		if ok && event.Type == watch.Deleted {
+			delete(left, ns.Name)
+		}
+		return len(left) == 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait until the tests' namespaces are gone (%s are left): %w", strings.Join(slices.Sorted(maps.Keys(left)), ", "), err)
+	}
+	return nil
+}
+
+// createNamespace makes a namespace of the run's own for a test.
+func (e *Env) createNamespace(ctx context.Context, kube kubernetes.Interface, test string) (string, error) {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: namespaceName(e.RunID, test),
+		Labels: map[string]string{
+			subject.ManagedLabel: "true", RunLabel: e.RunID, TestLabel: test,
+			// The rules speak of pods with host network and NET_ADMIN, which a stricter default would refuse.
+			"pod-security.kubernetes.io/enforce": "privileged",
+		},
+	}}
+	if err := e.Record(namespaceKind, "", ns.Name); err != nil {
+		return "", err
+	}
+	e.mu.Lock()
+	e.namespaces = append(e.namespaces, ns.Name)
+	e.mu.Unlock()
+	if _, err := kube.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
+		return "", fmt.Errorf("create namespace %s: %w", ns.Name, err)
+	}
+	return ns.Name, nil
+}
+
+// namespaceName is unique per run and test and at most 63 characters long.
+func namespaceName(run, test string) string {
+	name := "wi-e2e-" + run + "-" + test
+	if len(name) > 63 {
+		sum := sha256.Sum256([]byte(test))
+		name = name[:54] + "-" + hex.EncodeToString(sum[:4])
+	}
+	return name
+}

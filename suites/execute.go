@@ -1,0 +1,111 @@
+package suites
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/wi-e2e/wi-e2e/reports"
+)
+
+// grace is how long a test may take to notice that its time is up before it is abandoned.
+const grace = 5 * time.Second
+
+var errTimeout = errors.New("the test's time is up")
+
+// Execute runs one test and returns when it has finished with all its cases. slots bounds the
+// cases that run at a time, over all tests that share it.
+func Execute(ctx context.Context, env *Env, test Test, broken reports.Status, slots chan struct{}) reports.Test {
+	result := reports.Test{
+		ID: test.ID, Title: test.Title, Tier: string(test.Tier), Requirements: test.Requirements, Started: time.Now().UTC(),
+	}
+	x := &execution{env: env, test: test, broken: broken, slots: slots, rest: env.RESTConfig(test.ID), names: map[string]bool{}}
+	body := &T{run: x, name: test.ID, kind: testBody}
+
+	timeout := test.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w after %s", errTimeout, timeout))
+	defer cancel()
+
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		guard(limited, body, func(ctx context.Context, t *T) {
+			var err error
+			x.kube, err = kubernetes.NewForConfig(x.rest)
+			t.Must(err, "make a client for the test")
+			test.Body(ctx, t)
+		})
+		x.wg.Wait()
+	}()
+	select {
+	case <-finished:
+		x.deleteNamespace(context.WithoutCancel(ctx))
+	case <-limited.Done():
+		select {
+		case <-finished:
+			x.deleteNamespace(context.WithoutCancel(ctx))
+		case <-time.After(grace): // a deadline for a body that ignores its context, not a wait for an event
+		}
+		body.add(reports.Error, fmt.Sprintf("not finished: %v", context.Cause(limited)), "")
+	}
+	x.collect(body, &result)
+	result.Seconds = time.Since(result.Started).Seconds()
+	return result
+}
+
+// collect closes the body and all cases into the result.
+func (x *execution) collect(body *T, result *reports.Test) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	status, checks, findings, notes := body.result(len(x.cases) > 0)
+	if len(x.cases) == 0 {
+		// The body is its own only case.
+		result.Cases = []reports.Case{{
+			Name: result.Title, Status: status, Checks: checks, Findings: findings, Notes: notes,
+			Seconds: time.Since(result.Started).Seconds(),
+		}}
+		result.Status = status
+		return
+	}
+	result.Findings = findings
+	result.Status = status
+	for _, c := range x.cases {
+		status, checks, findings, notes := c.t.result(false)
+		if !c.ended && status != reports.Error {
+			status = reports.Error
+			findings = append(findings, reports.Finding{Status: status, Message: "not finished when the test ended"})
+		}
+		result.Cases = append(result.Cases, reports.Case{
+			Name: c.t.name, Status: status, Seconds: c.seconds, Checks: checks, Findings: findings, Notes: notes,
+		})
+		result.Status = reports.Worst(result.Status, status)
+	}
+}
+
+// deleteNamespace asks for the deletion of the test's namespace; the run checks at its end that it is gone.
+func (x *execution) deleteNamespace(ctx context.Context) {
+	if x.ns == "" || x.env.KeepNamespaces {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	// An error is not lost: the run's clean-up deletes and waits for every namespace that is still there.
+	_ = x.kube.CoreV1().Namespaces().Delete(ctx, x.ns, metav1.DeleteOptions{})
+}
+
+// applyServiceAccount is the server-side apply patch of a service account.
+func applyServiceAccount(sa *corev1.ServiceAccount) ([]byte, error) {
+	return json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "ServiceAccount",
+		"metadata": map[string]any{"name": sa.Name, "annotations": sa.Annotations},
+	})
+}

@@ -1,0 +1,208 @@
+package suites
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/reports"
+)
+
+var (
+	sampleCatalogue = []Requirement{
+		{ID: "AA-01", Level: Must, Statement: "a", Source: "s"},
+		{ID: "AA-02", Level: Should, Statement: "b", Source: "s"},
+		{ID: "BB-01", Level: Must, Statement: "c", Source: "s", Since: "1.6.0"},
+		{ID: "BB-02", Level: Must, Statement: "d", Source: "s", Pending: "#9"},
+	}
+	nothing     = func(context.Context, *T) {}
+	sampleTests = []Test{
+		{ID: "one", Title: "One", Tier: Admission, Requirements: []string{"AA-01"}, Body: nothing},
+		{ID: "two", Title: "Two", Tier: Admission, Requirements: []string{"AA-02"}, Body: nothing},
+		{ID: "alone", Title: "Alone", Tier: Admission, Requirements: []string{"AA-01"}, Serial: true, Body: nothing},
+		{ID: "newer", Title: "Newer", Tier: Admission, Requirements: []string{"BB-01"}, Body: nothing},
+		{ID: "owner", Title: "Owner", Tier: Issuer, Requirements: []string{"AA-01"}, Needs: []Capability{ControlPlaneAccess}, Body: nothing},
+	}
+)
+
+func ids(tests []Test) []string {
+	var out []string
+	for _, t := range tests {
+		out = append(out, t.ID)
+	}
+	return out
+}
+
+func TestSelect(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		selection Selection
+		want      []string
+		err       string
+	}{
+		{"an empty selection is everything", Selection{}, []string{"one", "two", "alone", "newer", "owner"}, ""},
+		{"a tier", Selection{Tiers: []string{"issuer"}}, []string{"owner"}, ""},
+		{"named tests, in their own order", Selection{Tests: []string{"two", "one"}}, []string{"one", "two"}, ""},
+		{"an exclusion alone leaves the rest", Selection{Tests: []string{"!one"}}, []string{"two", "alone", "newer", "owner"}, ""},
+		{"an exclusion beats a name", Selection{Tests: []string{"one", "two", "!one"}}, []string{"two"}, ""},
+		{"a requirement", Selection{Requirements: []string{"AA-01"}}, []string{"one", "alone", "owner"}, ""},
+		{"all conditions hold together", Selection{Tiers: []string{"admission"}, Requirements: []string{"AA-01"}, Tests: []string{"!alone"}}, []string{"one"}, ""},
+		{"an unknown tier", Selection{Tiers: []string{"x"}}, nil, `unknown tier "x" (there are: admission, issuer)`},
+		{"an unknown test", Selection{Tests: []string{"x"}}, nil, `unknown test "x"`},
+		{"an unknown excluded test", Selection{Tests: []string{"!x"}}, nil, `unknown test "x"`},
+		{"an unknown requirement", Selection{Requirements: []string{"XX-01"}}, nil, `unknown requirement "XX-01"`},
+		{"several mistakes are told at once", Selection{Tiers: []string{"x"}, Tests: []string{"y"}}, nil, `"x" (there are: admission, issuer); unknown test "y"`},
+		{"a contradiction", Selection{Tiers: []string{"issuer"}, Tests: []string{"one"}}, nil, "the selection matches no test"},
+		{"a requirement without a test yet", Selection{Requirements: []string{"BB-02"}}, nil, "BB-02 has no test yet, issue #9 brings it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Select(c.selection, sampleCatalogue, sampleTests)
+			if c.err != "" {
+				var selection *SelectionError
+				if !errors.As(err, &selection) || !strings.Contains(err.Error(), c.err) {
+					t.Fatalf("error %v, want a SelectionError with %q", err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, ids(got)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestPlanSkipsWhatClusterOrSubjectCannotDo(t *testing.T) {
+	plan, err := NewPlan(sampleTests, sampleCatalogue, Facts{Profile: "1.5.1"}, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := map[string]string{}
+	for _, p := range plan.Tests {
+		if p.Skip != nil {
+			reasons[p.Test.ID] = p.Skip.Reason
+			if p.Skip.Text == "" {
+				t.Errorf("the skip of %s has no text", p.Test.ID)
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"newer": "not-in-version", "owner": "no-control-plane-access"}, reasons); diff != "" {
+		t.Error(diff)
+	}
+	if last := plan.Tests[len(plan.Tests)-2].Test.ID; last != "alone" {
+		t.Errorf("the serial test of the tier is not its last: %s stands there", last)
+	}
+}
+
+func TestPlanRunsEverythingWhereEverythingIsPossible(t *testing.T) {
+	plan, err := NewPlan(sampleTests, sampleCatalogue, Facts{Profile: subject.Latest, Capabilities: []Capability{ControlPlaneAccess}}, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range plan.Tests {
+		if p.Skip != nil {
+			t.Errorf("%s is skipped: %v", p.Test.ID, p.Skip)
+		}
+	}
+}
+
+func TestPlanIsAFunctionOfItsSeed(t *testing.T) {
+	order := func(seed int64) []string {
+		plan, err := NewPlan(sampleTests, sampleCatalogue, Facts{Profile: subject.Latest}, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, p := range plan.Tests {
+			out = append(out, p.Test.ID)
+		}
+		return out
+	}
+	orders := map[string]bool{}
+	for seed := range int64(20) {
+		if diff := cmp.Diff(order(seed), order(seed)); diff != "" {
+			t.Fatalf("seed %d gives two orders: %s", seed, diff)
+		}
+		orders[strings.Join(order(seed), " ")] = true
+	}
+	if len(orders) < 2 {
+		t.Error("20 seeds give one order")
+	}
+}
+
+func TestAPlanOfWhichNothingRunsIsAnError(t *testing.T) {
+	only := slices.DeleteFunc(slices.Clone(sampleTests), func(t Test) bool { return t.ID != "owner" })
+	if _, err := NewPlan(only, sampleCatalogue, Facts{Profile: subject.Latest}, 1); !errors.Is(err, ErrEmptyPlan) {
+		t.Errorf("error %v, want %v", err, ErrEmptyPlan)
+	}
+}
+
+func TestViolationStatus(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		requirements []string
+		strict       bool
+		want         reports.Status
+	}{
+		{"a MUST fails", []string{"AA-01"}, false, reports.Fail},
+		{"a SHOULD warns", []string{"AA-02"}, false, reports.Warn},
+		{"a SHOULD fails a strict run", []string{"AA-02"}, true, reports.Fail},
+		{"a MUST beside a SHOULD fails", []string{"AA-02", "AA-01"}, false, reports.Fail},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := ViolationStatus(Test{Requirements: c.requirements}, sampleCatalogue, c.strict); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestEveryCapabilityHasAReason(t *testing.T) {
+	for _, c := range []Capability{SubjectPods, KnownIssuer, ControlPlaneAccess, CustomTokenEndpoint, NoCustomTokenEndpoint} {
+		if m := missing[c]; m.Reason == "" || m.Text == "" {
+			t.Errorf("capability %s has no skip reason", c)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	withTest := func(change func(*Test)) []Test {
+		tests := slices.Clone(sampleTests)
+		change(&tests[0])
+		return tests
+	}
+	for _, c := range []struct {
+		name      string
+		catalogue []Requirement
+		tests     []Test
+		want      string
+	}{
+		{"a requirement without a test", append(slices.Clone(sampleCatalogue), Requirement{ID: "CC-01", Level: Must, Statement: "x", Source: "s"}), sampleTests, "CC-01 has no test"},
+		{"a pending requirement with a test", []Requirement{{ID: "AA-01", Level: Must, Statement: "x", Source: "s", Pending: "#1"}}, sampleTests, "AA-01 has a test and still says"},
+		{"a requirement twice", append(slices.Clone(sampleCatalogue), sampleCatalogue[0]), sampleTests, "AA-01 exists twice"},
+		{"an unknown level", []Requirement{{ID: "AA-01", Level: "MAY", Statement: "x", Source: "s"}}, sampleTests, `level "MAY"`},
+		{"a malformed id", []Requirement{{ID: "AA-1", Level: Must, Statement: "x", Source: "s", Pending: "#1"}}, sampleTests, `"AA-1" is not like`},
+		{"a malformed version", []Requirement{{ID: "AA-01", Level: Must, Statement: "x", Source: "s", Since: "soon"}}, sampleTests, "AA-01: since"},
+		{"a test of an unknown requirement", sampleCatalogue, withTest(func(t *Test) { t.Requirements = []string{"ZZ-01"} }), "names the unknown requirement ZZ-01"},
+		{"a test of no requirement", sampleCatalogue, withTest(func(t *Test) { t.Requirements = nil }), "names no requirement"},
+		{"a test twice", sampleCatalogue, append(slices.Clone(sampleTests), sampleTests[0]), "one exists twice"},
+		{"a malformed test id", sampleCatalogue, withTest(func(t *Test) { t.ID = "One Two" }), `"One Two" is not lower-case`},
+		{"a test without body", sampleCatalogue, withTest(func(t *Test) { t.Body = nil }), "no title or no body"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := Validate(c.catalogue, c.tests); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+	if err := Validate(sampleCatalogue, sampleTests); err != nil {
+		t.Errorf("a good catalogue is refused: %v", err)
+	}
+}

@@ -1,0 +1,227 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster/existing"
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/suites"
+)
+
+// ConfigKind is the kind of a configuration file.
+const ConfigKind = "RunConfig"
+
+// Providers and Subjects are the values that Config knows.
+var (
+	Providers = []string{"local", existing.Name}
+	Subjects  = []string{"reference", "manifest", "helm", "preinstalled"}
+)
+
+// Config is what a run is asked to do (RunConfig of wi-e2e.dev/v1alpha1).
+type Config struct {
+	APIVersion string           `json:"apiVersion"`
+	Kind       string           `json:"kind"`
+	Cluster    ClusterConfig    `json:"cluster,omitempty"`
+	Subject    SubjectConfig    `json:"subject,omitempty"`
+	Select     suites.Selection `json:"select,omitempty"`
+	// Seed orders the tests; 0 draws one, which the record tells.
+	Seed int64 `json:"seed,omitempty"`
+	// Strict makes a violated SHOULD fail the run.
+	Strict bool `json:"strict,omitempty"`
+	// Output is the directory that the reports are written to.
+	Output string `json:"output,omitempty"`
+}
+
+// ClusterConfig says where to run.
+type ClusterConfig struct {
+	// Provider is one of Providers; empty takes the best that is available.
+	Provider string `json:"provider,omitempty"`
+	// Name is a cluster that the provider made before and that is used and kept; empty makes a new one.
+	Name              string `json:"name,omitempty"`
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+	Kubeconfig        string `json:"kubeconfig,omitempty"`
+	Context           string `json:"context,omitempty"`
+	// Keep leaves the cluster and what the run put on it as they are.
+	Keep bool `json:"keep,omitempty"`
+}
+
+// SubjectConfig says what to test.
+type SubjectConfig struct {
+	// Kind is one of Subjects; empty means reference on a cluster of ours and preinstalled on an existing one.
+	Kind string `json:"kind,omitempty"`
+	// Manifest is a file or URL, for kind manifest.
+	Manifest string     `json:"manifest,omitempty"`
+	Helm     HelmConfig `json:"helm,omitempty"`
+	// Namespace of the installation, for kind preinstalled and helm; empty finds or takes the usual one.
+	Namespace     string   `json:"namespace,omitempty"`
+	ImageArchives []string `json:"imageArchives,omitempty"`
+	// Profile is the version whose contract holds; empty detects it.
+	Profile     string `json:"profile,omitempty"`
+	TenantID    string `json:"tenantID,omitempty"`
+	Environment string `json:"environment,omitempty"`
+	// CustomTokenEndpoint tells how the installation is configured, where that cannot be seen from outside.
+	CustomTokenEndpoint *subject.CustomTokenEndpoint `json:"customTokenEndpoint,omitempty"`
+}
+
+// HelmConfig is the chart, for kind helm.
+type HelmConfig struct {
+	Chart   string   `json:"chart,omitempty"`
+	Version string   `json:"version,omitempty"`
+	Values  []string `json:"values,omitempty"` // files
+	Set     []string `json:"set,omitempty"`    // key=value
+}
+
+// UsageError is a mistake in flags, arguments or configuration (exit code 2).
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+func usage(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
+
+// LoadConfig reads a configuration file strictly: an unknown key is an error.
+func LoadConfig(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, &UsageError{fmt.Errorf("read the configuration: %w", err)}
+	}
+	return parseConfig(path, data)
+}
+
+func parseConfig(path string, data []byte) (Config, error) {
+	var c Config
+	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+		return Config{}, usage("read the configuration %s: %w", path, err)
+	}
+	if c.APIVersion != reports.APIVersion || c.Kind != ConfigKind {
+		return Config{}, usage("read the configuration %s: it is apiVersion %q, kind %q, want %q, %q", path, c.APIVersion, c.Kind, reports.APIVersion, ConfigKind)
+	}
+	return c, nil
+}
+
+// Validate reports the first contradiction or unknown value.
+func (c *Config) Validate() error {
+	cl, s := c.Cluster, c.Subject
+	switch {
+	case cl.Provider != "" && !slices.Contains(Providers, cl.Provider):
+		return usage("unknown provider %q (there are: %s)", cl.Provider, strings.Join(Providers, ", "))
+	case s.Kind != "" && !slices.Contains(Subjects, s.Kind):
+		return usage("unknown subject %q (there are: %s)", s.Kind, strings.Join(Subjects, ", "))
+	case cl.Provider == "local" && (cl.Kubeconfig != "" || cl.Context != ""):
+		return usage("a kubeconfig or context names an existing cluster, but the provider is local: leave one of them out")
+	case cl.KubernetesVersion != "" && (c.usesExisting() || cl.Name != ""):
+		return usage("a Kubernetes version can be chosen only for a cluster that the run makes")
+	case cl.Name != "" && c.usesExisting():
+		return usage("a cluster name goes with a provider that makes clusters; an existing one is named by kubeconfig and context")
+	case s.Manifest != "" && s.Kind != "manifest", s.Kind == "manifest" && s.Manifest == "":
+		return usage("subject manifest and a manifest file or URL go together: --subject manifest --manifest FILE")
+	case s.Helm.Chart != "" && s.Kind != "helm", s.Kind == "helm" && s.Helm.Chart == "":
+		return usage("subject helm and a chart go together: --subject helm --chart DIR|ARCHIVE|URL")
+	case s.Kind != "helm" && (s.Helm.Version != "" || len(s.Helm.Values)+len(s.Helm.Set) > 0):
+		return usage("chart version and values go with subject helm")
+	case s.Namespace != "" && s.kind(c) != "preinstalled" && s.Kind != "helm":
+		return usage("a namespace goes with subject preinstalled or helm")
+	case s.CustomTokenEndpoint != nil && (s.CustomTokenEndpoint.AnnotationSuffix == "" || s.CustomTokenEndpoint.Audience == ""):
+		return usage("customTokenEndpoint needs annotationSuffix and audience")
+	case s.CustomTokenEndpoint != nil && s.kind(c) == "reference":
+		return usage("customTokenEndpoint tells about an installation that cannot tell itself; the reference can")
+	case c.usesExisting() && s.kind(c) == "reference":
+		return usage("the reference webhook's image cannot be put on a cluster that is not ours: choose --subject preinstalled, manifest or helm")
+	case c.usesExisting() && len(s.ImageArchives) > 0:
+		return usage("image archives cannot be loaded into a cluster that is not ours: push the images to a registry that it can pull from")
+	case len(s.ImageArchives) > 0 && s.kind(c) == "preinstalled":
+		return usage("image archives go with a subject that the run installs")
+	}
+	if s.Profile != "" {
+		if _, err := subject.ParseProfile(s.Profile); err != nil {
+			return &UsageError{err}
+		}
+	}
+	return nil
+}
+
+func (c *Config) usesExisting() bool {
+	return c.Cluster.Provider == existing.Name || c.Cluster.Provider == "" && (c.Cluster.Kubeconfig != "" || c.Cluster.Context != "")
+}
+
+// kind is the subject's kind, chosen where the user did not.
+func (s SubjectConfig) kind(c *Config) string {
+	switch {
+	case s.Kind != "":
+		return s.Kind
+	case c.usesExisting():
+		return "preinstalled"
+	default:
+		return "reference"
+	}
+}
+
+// subject makes the subject that the configuration asks for.
+func (c *Config) subject() subject.Subject {
+	s := c.Subject
+	options := subject.Options{ImageArchives: s.ImageArchives, Profile: s.Profile, TenantID: s.TenantID, Environment: s.Environment}
+	switch s.kind(c) {
+	case "manifest":
+		return subject.Manifest(s.Manifest, options)
+	case "helm":
+		return subject.Helm(subject.HelmOptions{
+			Options: options, Chart: s.Helm.Chart, Version: s.Helm.Version, ValuesFiles: s.Helm.Values, Values: s.Helm.Set, Namespace: s.Namespace,
+		})
+	case "preinstalled":
+		return subject.Preinstalled(s.Namespace, options)
+	default:
+		return subject.Reference("", options)
+	}
+}
+
+// provider chooses the provider and says why. An error means that none can be used, and names what is missing.
+func (c *Config) provider(ctx context.Context) (chosen cluster.Provider, why string, err error) {
+	if c.usesExisting() {
+		p := existing.New(c.Cluster.Kubeconfig, c.Cluster.Context)
+		return p, "asked for", p.Available(ctx)
+	}
+	p, err := local.New()
+	if err != nil {
+		return nil, "", err
+	}
+	why = "asked for"
+	if c.Cluster.Provider == "" {
+		why = "the embedded one: no kubeconfig was named, and this machine can run it"
+	}
+	if err := p.Available(ctx); err != nil {
+		if c.Cluster.Provider == "" {
+			err = fmt.Errorf("no cluster to run on: %w\n(or name an existing cluster: --kubeconfig FILE)", err)
+		}
+		return nil, "", err
+	}
+	return p, why, nil
+}
+
+// prepareOutput makes the output directory and finds out whether it can be written to, before anything else is made.
+func (c *Config) prepareOutput() (string, error) {
+	dir, err := filepath.Abs(c.Output)
+	if err != nil {
+		return "", usage("output directory %q: %w", c.Output, err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", usage("make the output directory: %w", err)
+	}
+	// Reports of an earlier run must not be taken for this one's.
+	for _, name := range []string{RecordFile, JUnitFile} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", usage("clear the output directory: %w", err)
+		}
+	}
+	return dir, nil
+}

@@ -1,0 +1,62 @@
+package runner
+
+import (
+	"slices"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/admission"
+	"github.com/wi-e2e/wi-e2e/suites/issuer"
+)
+
+// Tests are the tests of all tiers.
+func Tests() []suites.Test { return slices.Concat(admission.Tests(), issuer.Tests()) }
+
+// factsOf says what cluster and subject can do.
+func factsOf(c cluster.Cluster, in *subject.Installed) suites.Facts {
+	facts := suites.Facts{Profile: in.Profile}
+	add := func(ok bool, capability suites.Capability) {
+		if ok {
+			facts.Capabilities = append(facts.Capabilities, capability)
+		}
+	}
+	_, rotates := c.(cluster.SigningKeyRotator)
+	add(len(in.Images) > 0, suites.SubjectPods)
+	add(c.Issuer() != "", suites.KnownIssuer)
+	add(rotates, suites.ControlPlaneAccess)
+	add(in.CustomTokenEndpoint != nil, suites.CustomTokenEndpoint)
+	add(in.CustomTokenEndpoint == nil, suites.NoCustomTokenEndpoint)
+	return facts
+}
+
+// ExpectedFacts is what factsOf is going to say of the cluster and subject that the configuration asks
+// for, as far as that can be known before there are any.
+func (c *Config) ExpectedFacts() suites.Facts {
+	facts := suites.Facts{Capabilities: []suites.Capability{suites.SubjectPods}, Profile: subject.Latest}
+	if !c.usesExisting() {
+		facts.Capabilities = append(facts.Capabilities, suites.KnownIssuer, suites.ControlPlaneAccess)
+	}
+	if c.Subject.kind(c) == "reference" || c.Subject.CustomTokenEndpoint != nil {
+		facts.Capabilities = append(facts.Capabilities, suites.CustomTokenEndpoint)
+	} else {
+		facts.Capabilities = append(facts.Capabilities, suites.NoCustomTokenEndpoint)
+	}
+	if p, err := subject.ParseProfile(c.Subject.Profile); err == nil {
+		facts.Profile = p
+	}
+	return facts
+}
+
+// Plan is what a run with the configuration is expected to do. An unknown name in the selection is a UsageError.
+func Plan(config Config) (*suites.Plan, error) {
+	catalogue, err := suites.Catalogue()
+	if err != nil {
+		return nil, err
+	}
+	selected, err := suites.Select(config.Select, catalogue, Tests())
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	return suites.NewPlan(selected, catalogue, config.ExpectedFacts(), config.Seed)
+}

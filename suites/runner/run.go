@@ -1,0 +1,400 @@
+package runner
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/ledger"
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/suites"
+)
+
+// Names of the reports in the output directory.
+const (
+	RecordFile = "record.json"
+	JUnitFile  = "junit.xml"
+	LogsDir    = "cluster-logs"
+)
+
+// cleanUpBudget bounds the removal of what a run made, also of an interrupted one.
+const cleanUpBudget = 2 * time.Minute
+
+// Options are what a run needs beside its configuration.
+type Options struct {
+	Version  string
+	Command  []string
+	Observer reports.Observer
+	// Rerun is the command that repeats one test of this run.
+	Rerun func(test string) string
+}
+
+// run is a run on its road.
+type run struct {
+	config    Config
+	options   Options
+	observer  reports.Observer
+	catalogue []suites.Requirement
+	output    string
+	record    *reports.Record
+	ledger    *ledger.Ledger
+	current   *reports.Phase
+
+	ownCluster bool // the run made the cluster, so everything on it goes with it
+}
+
+// Run does what the configuration asks for and returns its record, which is also written to the
+// output directory. An error is a UsageError: nothing was begun and there is no record. Everything else that goes wrong is in the
+// record and its verdict. When ctx ends the run cleans up and returns.
+func Run(ctx context.Context, config Config, options Options) (*reports.Record, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	catalogue, err := suites.Catalogue()
+	if err != nil {
+		return nil, err
+	}
+	selected, err := suites.Select(config.Select, catalogue, Tests())
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	output, err := config.prepareOutput()
+	if err != nil {
+		return nil, err
+	}
+	id, err := newID()
+	if err != nil {
+		return nil, err
+	}
+	if config.Seed == 0 {
+		if config.Seed, err = newSeed(); err != nil {
+			return nil, err
+		}
+	}
+	r := &run{
+		config: config, options: options, observer: options.Observer, catalogue: catalogue, output: output,
+		record: &reports.Record{
+			APIVersion: reports.APIVersion, Kind: reports.Kind,
+			Run: reports.Run{ID: id, Version: options.Version, Command: options.Command, Seed: config.Seed, Started: time.Now().UTC()},
+		},
+	}
+	r.observer.RunStarted(
+		fmt.Sprintf("wi-e2e %s, run %s, seed %d", options.Version, id, config.Seed),
+		fmt.Sprintf("%d tests selected, reports go to %s", len(selected), output),
+	)
+	r.walk(ctx, selected)
+	return r.record, nil
+}
+
+// walk goes down the road. A phase that breaks ends it, except for the clean-up and the record.
+func (r *run) walk(ctx context.Context, selected []suites.Test) {
+	dir, err := ledger.Dir()
+	if err == nil {
+		r.ledger, err = ledger.Open(dir, r.record.Run.ID)
+	}
+	if err != nil {
+		r.broken("ledger", err)
+		r.finish(ctx)
+		return
+	}
+
+	underTest := r.config.subject()
+	s := &stage{run: r, subject: underTest}
+	err = r.phase(ctx, "check input", func(ctx context.Context) error {
+		var err error
+		if s.provider, s.why, err = r.config.provider(ctx); err != nil {
+			return err
+		}
+		r.note("cluster: " + s.provider.Name() + ", " + s.why)
+		r.note("subject: " + underTest.Kind())
+		return underTest.Prepare(ctx)
+	})
+	if err == nil {
+		err = r.phase(ctx, "cluster", s.bringUp)
+	}
+	if err == nil {
+		err = r.phase(ctx, "subject", s.install)
+	}
+	var plan *suites.Plan
+	if err == nil {
+		err = r.phase(ctx, "plan", func(context.Context) error {
+			facts := factsOf(s.cluster, s.installed)
+			for _, c := range facts.Capabilities {
+				r.record.Cluster.Capabilities = append(r.record.Cluster.Capabilities, string(c))
+			}
+			var err error
+			plan, err = suites.NewPlan(selected, r.catalogue, facts, r.record.Run.Seed)
+			return err
+		})
+	}
+	if err == nil {
+		r.runTests(ctx, s.env, plan)
+		_ = r.phase(ctx, "cluster health", s.cluster.Health)
+	}
+	if plan != nil {
+		guardAgainstVacuity(r.record, plan, r.catalogue)
+	}
+	r.finish(ctx) // the record is on the disk before the clean-up, which may be killed
+
+	if s.provider != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpBudget)
+		defer cancel()
+		if r.record.Verdict.Status == reports.Error || r.record.Verdict.Status == reports.Fail {
+			s.exportLogs(ctx)
+		}
+		s.cleanUp(ctx)
+	}
+	leaked := len(r.ledger.Outstanding()) > 0 && !r.config.Cluster.Keep
+	if err := r.ledger.Close(); err != nil {
+		r.broken("ledger", err)
+	}
+	r.finish(ctx)
+	if leaked && r.record.Verdict.ExitCode != reports.ExitInterrupted {
+		r.record.Verdict.ExitCode = reports.ExitLeaked
+		r.save()
+	}
+}
+
+// phase runs one step of the road and records how it went.
+func (r *run) phase(ctx context.Context, name string, body func(context.Context) error) error {
+	r.record.Phases = append(r.record.Phases, reports.Phase{Name: name, Status: reports.Pass, Started: time.Now().UTC()})
+	p := &r.record.Phases[len(r.record.Phases)-1]
+	r.current = p
+	defer func() { r.current = nil }()
+	cpu := cpuSeconds()
+	r.observer.PhaseStarted(name)
+	err := context.Cause(ctx)
+	if err == nil {
+		err = body(ctx)
+	}
+	p.Seconds, p.CPUSeconds = time.Since(p.Started).Seconds(), cpuSeconds()-cpu
+	if err != nil {
+		p.Status, p.Message = reports.Error, err.Error()
+	}
+	r.observer.PhaseFinished(*p)
+	return err
+}
+
+// broken records a phase that had no time to begin.
+func (r *run) broken(name string, err error) {
+	_ = r.phase(context.Background(), name, func(context.Context) error { return err })
+}
+
+// note keeps a fact about the current phase.
+func (r *run) note(text string) {
+	r.current.Notes = append(r.current.Notes, text)
+	r.observer.PhaseNote(text)
+}
+
+// finish judges and saves the record.
+func (r *run) finish(ctx context.Context) {
+	interrupted := errors.Is(context.Cause(ctx), context.Canceled) || r.record.Verdict.ExitCode == reports.ExitInterrupted
+	r.record.Verdict = verdict(r.record, interrupted)
+	r.save()
+}
+
+// save writes the reports. A report that cannot be written is an error of the run, told on every way that is left.
+func (r *run) save() {
+	r.record.Run.Finished = time.Now().UTC()
+	r.record.Run.Seconds = r.record.Run.Finished.Sub(r.record.Run.Started).Seconds()
+	r.record.Count()
+	err := errors.Join(
+		r.record.Save(filepath.Join(r.output, RecordFile)),
+		reports.WriteJUnit(filepath.Join(r.output, JUnitFile), r.record),
+	)
+	if err != nil {
+		r.record.Phases = append(r.record.Phases, reports.Phase{
+			Name: "reports", Status: reports.Error, Started: time.Now().UTC(), Message: err.Error(),
+		})
+		r.record.Verdict = verdict(r.record, r.record.Verdict.ExitCode == reports.ExitInterrupted)
+	}
+}
+
+// stage is what the tests stand on, while it is being set up.
+type stage struct {
+	run       *run
+	provider  cluster.Provider
+	why       string
+	cluster   cluster.Cluster
+	subject   subject.Subject
+	started   bool // the subject's installation was begun
+	installed *subject.Installed
+	env       *suites.Env
+}
+
+// bringUp makes or finds the cluster.
+func (s *stage) bringUp(ctx context.Context) error {
+	r, c := s.run, s.run.config.Cluster
+	r.record.Cluster.Provider = s.provider.Name()
+	var err error
+	switch {
+	case c.Name != "" || r.config.usesExisting():
+		s.cluster, err = s.provider.Get(ctx, c.Name)
+	default:
+		name := "run-" + r.record.Run.ID
+		r.record.Cluster.Name = name
+		if err := r.ledger.Create(r.entry("Cluster", "", name)); err != nil {
+			return err
+		}
+		r.ownCluster = true
+		s.cluster, err = s.provider.Create(ctx, cluster.Spec{Name: name, KubernetesVersion: c.KubernetesVersion, Progress: r.observer.PhaseNote})
+		if err != nil {
+			// Create has removed what it made.
+			return errors.Join(err, r.ledger.Removed(r.entry("Cluster", "", name)))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.describe(ctx)
+}
+
+// describe records what the cluster is.
+func (s *stage) describe(ctx context.Context) error {
+	r, c := s.run, s.run.config.Cluster
+	s.env = &suites.Env{
+		Cluster: s.cluster, RunID: r.record.Run.ID, UserAgent: "wi-e2e/" + r.options.Version, Strict: r.config.Strict,
+		Record: r.recordCreate, KeepNamespaces: r.ownCluster || c.Keep,
+	}
+	if err := s.env.Connect(); err != nil {
+		return err
+	}
+	kube, err := kubernetes.NewForConfig(s.env.RESTConfig("cluster"))
+	if err != nil {
+		return err
+	}
+	version, err := kube.Discovery().ServerVersion()
+	if err != nil {
+		return fmt.Errorf("read the version of cluster %s: %w", s.cluster.Name(), err)
+	}
+	nodes, err := kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list the nodes of cluster %s: %w", s.cluster.Name(), err)
+	}
+	rc := &r.record.Cluster
+	rc.Name, rc.Kubernetes, rc.Nodes, rc.Issuer = s.cluster.Name(), version.GitVersion, len(nodes.Items), s.cluster.Issuer()
+	r.note(fmt.Sprintf("Kubernetes %s, %d nodes", version.GitVersion, len(nodes.Items)))
+	return nil
+}
+
+// install puts the subject on the cluster.
+func (s *stage) install(ctx context.Context) error {
+	r := s.run
+	r.record.Subject.Kind = s.subject.Kind()
+	s.started = true
+	in, err := s.subject.Install(ctx, subject.Target{Cluster: s.cluster, Record: r.recordCreate, Removed: r.recordRemoved, Progress: r.observer.PhaseNote})
+	if err != nil {
+		return err
+	}
+	if in.CustomTokenEndpoint == nil {
+		in.CustomTokenEndpoint = r.config.Subject.CustomTokenEndpoint
+	}
+	s.installed, s.env.Subject = in, in
+	rs := &r.record.Subject
+	rs.Namespace, rs.Version, rs.Profile, rs.ProfileBy = in.Namespace, in.Version, in.Profile.String(), in.ProfileBy
+	for _, image := range in.Images {
+		rs.Images = append(rs.Images, reports.Image{Name: image.Name, Digest: image.Digest})
+	}
+	r.note(fmt.Sprintf("profile %s (by %s)", in.Profile, in.ProfileBy))
+	return nil
+}
+
+// exportLogs keeps what the cluster's components and pods said, for a run that did not pass.
+func (s *stage) exportLogs(ctx context.Context) {
+	if s.cluster == nil || s.run.config.usesExisting() {
+		return
+	}
+	dir := filepath.Join(s.run.output, LogsDir)
+	_ = s.run.phase(ctx, "logs", func(ctx context.Context) error {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+		return s.cluster.ExportLogs(ctx, dir)
+	})
+}
+
+// cleanUp removes what the run made: the whole cluster, or the subject and the namespaces on a cluster that stays.
+func (s *stage) cleanUp(ctx context.Context) {
+	r := s.run
+	if s.cluster == nil || r.config.Cluster.Keep {
+		return
+	}
+	_ = r.phase(ctx, "clean-up", func(ctx context.Context) error {
+		if !r.ownCluster {
+			return errors.Join(s.env.RemoveNamespaces(ctx, r.recordRemoved), s.uninstall(ctx))
+		}
+		name := s.cluster.Name()
+		if err := s.provider.Delete(ctx, name); err != nil {
+			return fmt.Errorf("delete cluster %s: %w", name, err)
+		}
+		return r.ledger.Removed(r.entry("Cluster", "", name))
+	})
+}
+
+func (s *stage) uninstall(ctx context.Context) error {
+	if !s.started {
+		return nil
+	}
+	return s.subject.Uninstall(ctx)
+}
+
+func (r *run) entry(kind, namespace, name string) ledger.Entry {
+	where := r.record.Cluster.Provider + "/" + r.record.Cluster.Name
+	if r.config.usesExisting() {
+		where = r.config.Cluster.Kubeconfig + "#" + r.config.Cluster.Context
+	}
+	return ledger.Entry{Kind: kind, Cluster: where, Namespace: namespace, Name: name}
+}
+
+// recordCreate writes into the ledger what is about to be created, unless it goes with a cluster that is in it.
+func (r *run) recordCreate(kind, namespace, name string) error {
+	if r.ownCluster {
+		return nil
+	}
+	return r.ledger.Create(r.entry(kind, namespace, name))
+}
+
+// recordRemoved writes into the ledger what was removed.
+func (r *run) recordRemoved(kind, namespace, name string) error {
+	if r.ownCluster {
+		return nil
+	}
+	return r.ledger.Removed(r.entry(kind, namespace, name))
+}
+
+// cpuSeconds is the processor time that this process has used.
+func cpuSeconds() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
+}
+
+func newID() (string, error) {
+	b := make([]byte, 4)
+	if _, err := rand.Read(b); err != nil {
+		return "", fmt.Errorf("draw a run id: %w", err)
+	}
+	return hex.EncodeToString(b), nil
+}
+
+func newSeed() (int64, error) {
+	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
+	if err != nil {
+		return 0, fmt.Errorf("draw a seed: %w", err)
+	}
+	return n.Int64() + 1, nil
+}

@@ -1,0 +1,180 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/suites"
+)
+
+// How much runs at a time. Cases spend their time waiting for the API server, which answers some thousand
+// dry-run creates a second; more in flight than this only makes each of them slower.
+const (
+	parallelTests = 8
+	parallelCases = 16
+)
+
+// runTests executes the plan tier by tier and returns a result for every planned test, in the plan's order.
+func (r *run) runTests(ctx context.Context, env *suites.Env, plan *suites.Plan) {
+	slots := make(chan struct{}, parallelCases)
+	for _, tier := range suites.Tiers {
+		var planned []suites.Planned
+		for _, p := range plan.Tests {
+			if p.Test.Tier == tier {
+				planned = append(planned, p)
+			}
+		}
+		if len(planned) == 0 {
+			continue
+		}
+		_ = r.phase(ctx, "tests: "+string(tier), func(ctx context.Context) error {
+			results := r.runTier(ctx, env, tier, planned, slots)
+			r.record.Tests = append(r.record.Tests, results...)
+			return nil
+		})
+	}
+}
+
+func (r *run) runTier(ctx context.Context, env *suites.Env, tier suites.Tier, planned []suites.Planned, slots chan struct{}) []reports.Test {
+	results := make([]reports.Test, len(planned))
+	runnable := 0
+	for i, p := range planned {
+		results[i] = reports.Test{
+			ID: p.Test.ID, Title: p.Test.Title, Tier: string(tier), Requirements: p.Test.Requirements, Status: reports.Skip, Skip: p.Skip,
+		}
+		if p.Skip == nil {
+			runnable++
+		}
+	}
+	r.observer.TierStarted(string(tier), runnable)
+	defer r.observer.TierFinished(string(tier))
+
+	execute := func(i int) {
+		test := planned[i].Test
+		result := suites.Execute(ctx, env, test, suites.ViolationStatus(test, r.catalogue, r.config.Strict), slots)
+		result.Rerun = r.options.Rerun(test.ID)
+		results[i] = result
+		r.observer.TestFinished(result)
+	}
+	var wg sync.WaitGroup
+	free := make(chan struct{}, parallelTests)
+	for i, p := range planned {
+		if p.Skip != nil || p.Test.Serial {
+			continue
+		}
+		free <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-free }()
+			execute(i)
+		})
+	}
+	wg.Wait()
+	for i, p := range planned {
+		if p.Skip == nil && p.Test.Serial {
+			execute(i)
+		}
+	}
+	return results
+}
+
+// guardAgainstVacuity turns what a run silently did not do into errors: a planned test without result, and a
+// requirement whose tests evaluated nothing. It also sums the requirements up.
+func guardAgainstVacuity(record *reports.Record, plan *suites.Plan, catalogue []suites.Requirement) {
+	for _, p := range plan.Tests {
+		i := slices.IndexFunc(record.Tests, func(t reports.Test) bool { return t.ID == p.Test.ID })
+		switch {
+		case i < 0:
+			record.Tests = append(record.Tests, reports.Test{
+				ID: p.Test.ID, Title: p.Test.Title, Tier: string(p.Test.Tier), Requirements: p.Test.Requirements, Status: reports.Error,
+				Findings: []reports.Finding{{Status: reports.Error, Message: "planned, but not run"}},
+			})
+		case p.Skip == nil && record.Tests[i].Status == reports.Skip:
+			record.Tests[i].Status = reports.Error
+			record.Tests[i].Findings = []reports.Finding{{Status: reports.Error, Message: "planned, but not run"}}
+		}
+	}
+	for _, q := range catalogue {
+		if q.Pending != "" {
+			record.Untested = append(record.Untested, reports.Untested{ID: q.ID, Issue: q.Pending})
+			continue
+		}
+		result := reports.Requirement{ID: q.ID, Level: string(q.Level), Statement: q.Statement, Source: q.Source, Status: reports.Skip}
+		runnable := false
+		for _, t := range record.Tests {
+			if !slices.Contains(t.Requirements, q.ID) {
+				continue
+			}
+			result.Tests = append(result.Tests, t.ID)
+			result.Status = reports.Worst(result.Status, t.Status)
+			runnable = runnable || t.Status != reports.Skip
+			for _, c := range t.Cases {
+				if c.Checks > 0 {
+					result.Cases++
+				}
+			}
+		}
+		if len(result.Tests) == 0 {
+			continue // not selected
+		}
+		if runnable && result.Cases == 0 {
+			result.Status = reports.Error
+		}
+		record.Requirements = append(record.Requirements, result)
+	}
+}
+
+// verdict judges the record. Interrupted says that the user ended the run.
+func verdict(record *reports.Record, interrupted bool) reports.Verdict {
+	status := reports.Skip
+	for _, p := range record.Phases {
+		status = reports.Worst(status, p.Status)
+	}
+	executed, cases := 0, 0
+	byStatus := map[reports.Status]int{}
+	for _, t := range record.Tests {
+		status = reports.Worst(status, t.Status)
+		byStatus[t.Status]++
+		if t.Status != reports.Skip {
+			executed++
+			cases += len(t.Cases)
+		}
+	}
+	for _, q := range record.Requirements {
+		status = reports.Worst(status, q.Status)
+	}
+	v := reports.Verdict{Status: status}
+	switch {
+	case interrupted:
+		v.Status, v.ExitCode, v.Reason = reports.Error, reports.ExitInterrupted, fmt.Sprintf("interrupted after %d tests", executed)
+	case status == reports.Error:
+		v.ExitCode, v.Reason = reports.ExitEnvironment, errorReason(record, byStatus)
+	case executed == 0:
+		v.Status, v.ExitCode, v.Reason = reports.Error, reports.ExitEnvironment, "no test was executed"
+	case status == reports.Fail:
+		v.ExitCode, v.Reason = reports.ExitFailed, fmt.Sprintf("%d of %d tests failed: the subject does not conform", byStatus[reports.Fail], executed)
+	default:
+		v.ExitCode = reports.ExitPass
+		v.Reason = fmt.Sprintf("%d tests with %d cases, %d requirements", executed, cases, len(record.Requirements))
+		if n := byStatus[reports.Warn]; n > 0 {
+			v.Reason += fmt.Sprintf(", %d with warnings", n)
+		}
+	}
+	return v
+}
+
+// errorReason names what broke first.
+func errorReason(record *reports.Record, byStatus map[reports.Status]int) string {
+	for _, p := range record.Phases {
+		if p.Status == reports.Error {
+			return fmt.Sprintf("phase %q broke, so the subject is not judged", p.Name)
+		}
+	}
+	reason := fmt.Sprintf("%d tests broke, so they say nothing about the subject", byStatus[reports.Error])
+	if n := byStatus[reports.Fail]; n > 0 {
+		reason += fmt.Sprintf("; %d tests failed", n)
+	}
+	return reason
+}

@@ -1,0 +1,74 @@
+package suites
+
+import (
+	"context"
+	"time"
+)
+
+// Tier is a group of tests with the same needs (design, section 4).
+type Tier string
+
+// The tiers, in the order in which they run.
+const (
+	Admission Tier = "admission"
+	Issuer    Tier = "issuer"
+)
+
+// Tiers are all tiers in the order in which they run.
+var Tiers = []Tier{Admission, Issuer}
+
+// Capability is something that a cluster or subject can or cannot do. A test that needs a missing one is not run: its
+// planned skip has the capability's reason.
+type Capability string
+
+const (
+	// SubjectPods: the webhook runs as pods that can be reached through a port-forward. A managed
+	// control plane may run it out of sight.
+	SubjectPods Capability = "subject-pods"
+	// KnownIssuer: the issuer that was asked for is known, so that it can be compared with what is served.
+	KnownIssuer Capability = "known-issuer"
+	// ControlPlaneAccess: signing keys and flags of the API server are ours to change.
+	ControlPlaneAccess Capability = "control-plane-access"
+	// CustomTokenEndpoint: the installation has section 8 (identity binding) configured.
+	CustomTokenEndpoint Capability = "custom-token-endpoint"
+	// NoCustomTokenEndpoint: it has not, so that "off" can be observed.
+	NoCustomTokenEndpoint Capability = "no-custom-token-endpoint"
+)
+
+// SkipReason is why a planned test is not run. There are no other skips: a test cannot skip itself.
+type SkipReason string
+
+// NotInVersion: the subject's profile does not have the rule yet.
+const NotInVersion SkipReason = "not-in-version"
+
+// missing gives the skip of a test whose capability is missing.
+var missing = map[Capability]struct {
+	Reason SkipReason
+	Text   string
+}{
+	SubjectPods:           {"no-subject-pods", "the webhook's pods are out of reach: no pod behind its Service that a port-forward could go to"},
+	KnownIssuer:           {"no-known-issuer", "the cluster is not ours: which issuer was asked for is not known"},
+	ControlPlaneAccess:    {"no-control-plane-access", "the control plane is not ours: signing keys cannot be rotated"},
+	CustomTokenEndpoint:   {"not-configured", "the installation has no custom token endpoint configured"},
+	NoCustomTokenEndpoint: {"configured", "the installation has a custom token endpoint configured, so its absence cannot be observed"},
+}
+
+// DefaultTimeout bounds a test that does not set its own.
+const DefaultTimeout = 60 * time.Second
+
+// Test is one test of one or more requirements.
+type Test struct {
+	// ID is unique over all tiers: lower-case words joined by dashes. It selects the test (--test).
+	ID string
+	// Title is a sentence that is true of a conformant subject.
+	Title string
+	Tier  Tier
+	// Requirements are ids of the catalogue. If none of them is a MUST, a violation is a warning.
+	Requirements []string
+	Needs        []Capability
+	// Serial tests run alone, after all the others: they disturb the cluster.
+	Serial bool
+	// Timeout is DefaultTimeout if zero. Running into it is an error, not a failure of the subject.
+	Timeout time.Duration
+	Body    func(ctx context.Context, t *T)
+}
