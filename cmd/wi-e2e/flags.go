@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/suites/runner"
+)
+
+// defaultOutput is where reports go when nobody says otherwise.
+const defaultOutput = "wi-e2e-results"
+
+// configFlags are the flags of run and plan: each sets one field of the configuration.
+type configFlags struct {
+	file  string
+	given runner.Config
+	apply map[string]func(*runner.Config)
+}
+
+func (f *configFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	f.apply = map[string]func(*runner.Config){}
+	flags.StringVar(&f.file, "config", "", "configuration `FILE` (RunConfig of "+reports.APIVersion+")")
+
+	text := func(field func(*runner.Config) *string, name, help string) {
+		flags.StringVar(field(&f.given), name, "", help)
+		f.apply[name] = func(c *runner.Config) { *field(c) = *field(&f.given) }
+	}
+	list := func(field func(*runner.Config) *[]string, name, help string) {
+		flags.StringSliceVar(field(&f.given), name, nil, help)
+		f.apply[name] = func(c *runner.Config) { *field(c) = *field(&f.given) }
+	}
+	yes := func(field func(*runner.Config) *bool, name, help string) {
+		flags.BoolVar(field(&f.given), name, false, help)
+		f.apply[name] = func(c *runner.Config) { *field(c) = *field(&f.given) }
+	}
+
+	text(func(c *runner.Config) *string { return &c.Cluster.Provider }, "provider", "cluster provider: "+strings.Join(runner.Providers, ", ")+" (default: the best available)")
+	text(func(c *runner.Config) *string { return &c.Cluster.Name }, "cluster", "use and keep the cluster `NAME` that 'wi-e2e cluster create' made")
+	text(func(c *runner.Config) *string { return &c.Cluster.KubernetesVersion }, "kubernetes-version", "Kubernetes `VERSION` of a new cluster, such as 1.36 or v1.34.4")
+	text(func(c *runner.Config) *string { return &c.Cluster.Kubeconfig }, "kubeconfig", "`FILE` that names an existing cluster")
+	text(func(c *runner.Config) *string { return &c.Cluster.Context }, "context", "context of the kubeconfig")
+	yes(func(c *runner.Config) *bool { return &c.Cluster.Keep }, "keep", "keep the cluster and what the run put on it")
+
+	text(func(c *runner.Config) *string { return &c.Subject.Kind }, "subject", "webhook under test: "+strings.Join(runner.Subjects, ", ")+" (default: reference, on an existing cluster preinstalled)")
+	text(func(c *runner.Config) *string { return &c.Subject.Manifest }, "manifest", "`FILE` or URL, for --subject manifest; ${AZURE_TENANT_ID} and the like are expanded")
+	text(func(c *runner.Config) *string { return &c.Subject.Helm.Chart }, "chart", "chart directory, archive or URL, for --subject helm")
+	text(func(c *runner.Config) *string { return &c.Subject.Helm.Version }, "chart-version", "`VERSION` of the chart")
+	list(func(c *runner.Config) *[]string { return &c.Subject.Helm.Values }, "values", "values `FILE` of the chart (repeatable)")
+	list(func(c *runner.Config) *[]string { return &c.Subject.Helm.Set }, "set", "`KEY=VALUE` of the chart (repeatable)")
+	text(func(c *runner.Config) *string { return &c.Subject.Namespace }, "namespace", "namespace of the installation, for --subject preinstalled and helm (default: found)")
+	list(func(c *runner.Config) *[]string { return &c.Subject.ImageArchives }, "image-archive", "docker-archive or OCI layout `FILE` to load into the cluster first (repeatable)")
+	text(func(c *runner.Config) *string { return &c.Subject.Profile }, "profile", "webhook `VERSION` whose contract holds, or latest (default: detected)")
+
+	list(func(c *runner.Config) *[]string { return &c.Select.Tiers }, "tier", "only these tiers (repeatable)")
+	list(func(c *runner.Config) *[]string { return &c.Select.Tests }, "test", "only these tests, or all but those that begin with '!': 'a,b,!c'")
+	list(func(c *runner.Config) *[]string { return &c.Select.Requirements }, "requirement", "only tests of these requirements, such as EXP-03 (repeatable)")
+	flags.Int64Var(&f.given.Seed, "seed", 0, "seed of the tests' order (default: drawn)")
+	f.apply["seed"] = func(c *runner.Config) { c.Seed = f.given.Seed }
+	yes(func(c *runner.Config) *bool { return &c.Strict }, "strict", "a violated SHOULD fails the run")
+	text(func(c *runner.Config) *string { return &c.Output }, "output", "`DIR` for the reports (default: "+defaultOutput+")")
+}
+
+// config is the configuration of the file, overridden by environment variables, overridden by flags.
+func (f *configFlags) config(cmd *cobra.Command) (runner.Config, error) {
+	if value, ok := os.LookupEnv(envName("config")); ok && f.file == "" {
+		f.file = value
+	}
+	config := runner.Config{}
+	if f.file != "" {
+		var err error
+		if config, err = runner.LoadConfig(f.file); err != nil {
+			return config, err
+		}
+	}
+	var failure error
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+		apply, ours := f.apply[flag.Name]
+		if !ours || failure != nil {
+			return
+		}
+		value, inEnv := os.LookupEnv(envName(flag.Name))
+		if !flag.Changed && inEnv {
+			if err := flag.Value.Set(value); err != nil {
+				failure = fmt.Errorf("environment variable %s: %w (%w)", envName(flag.Name), err, errUsage)
+				return
+			}
+		}
+		if flag.Changed || inEnv {
+			apply(&config)
+		}
+	})
+	if config.Output == "" {
+		config.Output = defaultOutput
+	}
+	if failure == nil {
+		failure = config.Validate()
+	}
+	return config, failure
+}
+
+// envName is the environment variable of a flag.
+func envName(flag string) string {
+	return "WI_E2E_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}

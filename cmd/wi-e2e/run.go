@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/suites/runner"
+)
+
+func runCommand() *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the suites and write the reports",
+		Long: `Run the suites and write the reports.
+
+Without flags: a local cluster is made, the reference webhook installed, every tier run, and the
+cluster removed. Flags win over environment variables (--tier is WI_E2E_TIER, lists separated by commas), these over the
+configuration file, and that over the defaults.`,
+		Example: `  wi-e2e run
+  wi-e2e run --tier admission --test 'select-exact-label,skip-names'
+  wi-e2e run --requirement EXP-03 --seed 42
+  wi-e2e run --kubeconfig ~/.kube/config --context staging
+  wi-e2e run --subject manifest --manifest azure-wi-webhook.yaml --image-archive webhook.tar
+  wi-e2e run --subject helm --chart ./workload-identity-webhook --set replicaCount=1 --image-archive webhook.tar
+  wi-e2e cluster create dev && wi-e2e run --cluster dev`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := flags.config(cmd)
+			if err != nil {
+				return err
+			}
+			console := newConsole()
+			defer console.Close()
+			record, err := runner.Run(cmd.Context(), config, runner.Options{
+				Version: version(), Command: commandLine(os.Args), Observer: console, Rerun: rerun(os.Args),
+			})
+			if err != nil {
+				return err
+			}
+			console.Close()
+			if err := printSummary(record, config); err != nil {
+				return err
+			}
+			if record.Verdict.ExitCode != reports.ExitPass {
+				return exitError(record.Verdict.ExitCode)
+			}
+			return nil
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// newConsole shows progress on stderr, live where that is a terminal.
+func newConsole() *reports.Console {
+	return reports.NewConsole(os.Stderr, reports.ConsoleOptions{
+		Terminal: isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
+		Color:    isTerminal(os.Stderr) && os.Getenv("NO_COLOR") == "",
+	})
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+func printSummary(record *reports.Record, config runner.Config) error {
+	var files []string
+	for _, name := range []string{runner.RecordFile, runner.JUnitFile, runner.LogsDir} {
+		path := filepath.Join(config.Output, name)
+		if _, err := os.Stat(path); err == nil {
+			files = append(files, path)
+		}
+	}
+	err := reports.WriteSummary(os.Stdout, record, reports.SummaryOptions{
+		Color: isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "", Files: files,
+	})
+	if err != nil {
+		return fmt.Errorf("print the summary: %w", err)
+	}
+	return nil
+}
+
+// commandLine is how the user called the program, without its folder.
+func commandLine(args []string) []string {
+	line := slices.Clone(args)
+	line[0] = filepath.Base(line[0])
+	return line
+}
+
+// rerun makes the command that repeats one test: the same command with another selection.
+func rerun(args []string) func(string) string {
+	selecting := []string{"--tier", "--test", "--requirement", "--seed"}
+	var kept []string
+	line := commandLine(args)
+	for i := 0; i < len(line); i++ {
+		name, _, joined := strings.Cut(line[i], "=")
+		if !slices.Contains(selecting, name) {
+			kept = append(kept, quote(line[i]))
+		} else if !joined {
+			i++ // the value is an argument of its own
+		}
+	}
+	return func(test string) string { return strings.Join(append(slices.Clone(kept), "--test", test), " ") }
+}
+
+// quote makes a shell take a word as one.
+func quote(word string) string {
+	if word != "" && !strings.ContainsAny(word, " \t\n'\"\\$&|;<>()*?[]#~`!{}") {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
