@@ -42,7 +42,7 @@ func TestPodFieldsAreTheLeavesOfTheSchema(t *testing.T) {
 	container := func(list string) []string {
 		var paths []string
 		for _, path := range []string{
-			"image", "livenessProbe.exec.command[]", "livenessProbe.periodSeconds", "name",
+			"env[].name", "env[].valueFrom.fileKeyRef.path", "image", "livenessProbe.exec.command[]", "livenessProbe.periodSeconds", "name",
 			"novelty.depth", "novelty.mode", "novelty.port", "novelty.ratio", "novelty.rules[].text", "novelty.strict",
 		} {
 			paths = append(paths, "spec."+list+"[]."+path)
