@@ -122,6 +122,7 @@ type Test struct {
 	Seconds      float64   `json:"seconds"`
 	Skip         *Skipped  `json:"skip,omitempty"`
 	Findings     []Finding `json:"findings,omitempty"` // outside any case: set-up, time-outs
+	Notes        []string  `json:"notes,omitempty"`    // outside any case
 	Cases        []Case    `json:"cases,omitempty"`
 	Rerun        string    `json:"rerun,omitempty"` // command that repeats just this test
 }

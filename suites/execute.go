@@ -76,7 +76,7 @@ func (x *execution) collect(body *T, result *reports.Test) {
 		result.Status = status
 		return
 	}
-	result.Findings = findings
+	result.Findings, result.Notes = findings, notes
 	result.Status = status
 	for _, c := range x.cases {
 		status, checks, findings, notes := c.t.result(false)

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binary = filepath.Join(dir, "wi-e2e")
-		build := exec.Command("go", "build", "-trimpath", "-o", binary, ".")
+		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, ".")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0") // it runs in a scratch image too
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "compile wi-e2e: %v\n%s", err, out)

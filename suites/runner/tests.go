@@ -13,8 +13,8 @@ import (
 // How much runs at a time. Cases spend their time waiting for the API server, which answers some thousand
 // dry-run creates a second; more in flight than this only makes each of them slower.
 const (
-	parallelTests = 8
-	parallelCases = 16
+	parallelTests = 16
+	parallelCases = 32
 )
 
 // runTests executes the plan tier by tier and returns a result for every planned test, in the plan's order.
