@@ -26,7 +26,7 @@ func TestParseConfig(t *testing.T) {
 	for _, c := range []struct{ name, text, err string }{
 		{"a good one", head + "subject: {kind: helm, helm: {chart: ./chart, set: [a=b]}}\nselect: {tiers: [issuer]}\n", ""},
 		{"an unknown key", head + "clutser: {}\n", `unknown field "clutser"`},
-		{"an unknown nested key", head + "cluster: {providr: local}\n", `unknown field "cluster.providr"`},
+		{"an unknown nested key", head + "cluster: {providr: local}\n", `unknown field "providr"`},
 		{"another kind", "apiVersion: v1\nkind: Pod\n", `it is apiVersion "v1", kind "Pod"`},
 		{"no YAML", "\tx", "read the configuration"},
 		{"an empty file", "", `it is apiVersion "", kind ""`},
