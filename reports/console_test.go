@@ -90,10 +90,7 @@ func TestConsoleOffATerminalShowsLifeEveryTenSecondsWhenThereIsNews(t *testing.T
 		c.TestFinished(Test{ID: "a", Tier: "admission", Status: Pass, Cases: []Case{{Name: "x", Status: Pass}}})
 		time.Sleep(15 * time.Second)
 	})
-	var times []string
-	for _, m := range regexp.MustCompile(`\((\d+)s\)|\((\d+m\d+s)\)`).FindAllString(got, -1) {
-		times = append(times, m)
-	}
+	times := regexp.MustCompile(`\((\d+)s\)|\((\d+m\d+s)\)`).FindAllString(got, -1)
 	want := []string{"(10s)", "(20s)", "(30s)", "(10s)", "(20s)"}
 	if diff := cmp.Diff(want, times); diff != "" {
 		t.Errorf("signs of life (-want +got):\n%s\nin\n%s", diff, got)

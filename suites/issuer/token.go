@@ -55,7 +55,7 @@ func freshToken(ctx context.Context, t *suites.T, ns, account string) *token {
 }
 
 func parse(t *suites.T, raw string) *token {
-	signed, err := jose.ParseSigned(raw, signatures)
+	signed, err := jose.ParseSignedCompact(raw, signatures)
 	t.Require(err == nil && len(signed.Signatures) == 1, "the token is not a JWT with one signature by %v", signatures)
 	tok := &token{raw: raw, signed: signed}
 	tok.header.Alg, tok.header.Kid = signed.Signatures[0].Header.Algorithm, signed.Signatures[0].Header.KeyID
