@@ -141,7 +141,9 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 	}
 	if err == nil {
 		r.runTests(ctx, s.env, plan)
-		_ = r.phase(ctx, "cluster health", s.cluster.Health)
+		if ctx.Err() == nil {
+			_ = r.phase(ctx, "cluster health", s.cluster.Health)
+		}
 	}
 	if plan != nil {
 		guardAgainstVacuity(r.record, plan, r.catalogue)

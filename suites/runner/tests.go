@@ -27,7 +27,7 @@ func (r *run) runTests(ctx context.Context, env *suites.Env, plan *suites.Plan) 
 				planned = append(planned, p)
 			}
 		}
-		if len(planned) == 0 {
+		if len(planned) == 0 || ctx.Err() != nil {
 			continue
 		}
 		_ = r.phase(ctx, "tests: "+string(tier), func(ctx context.Context) error {
@@ -53,8 +53,17 @@ func (r *run) runTier(ctx context.Context, env *suites.Env, tier suites.Tier, pl
 	defer r.observer.TierFinished(string(tier))
 
 	execute := func(i int) {
+		if ctx.Err() != nil {
+			return // the guard against vacuity tells that it was not run
+		}
 		test := planned[i].Test
 		result := suites.Execute(ctx, env, test, suites.ViolationStatus(test, r.catalogue, r.config.Strict), slots)
+		if ctx.Err() != nil && result.Status == reports.Error {
+			// What the interruption broke in the test is not worth telling.
+			results[i].Status = reports.Error
+			results[i].Findings = []reports.Finding{{Status: reports.Error, Message: "interrupted"}}
+			return
+		}
 		result.Rerun = r.options.Rerun(test.ID)
 		results[i] = result
 		r.observer.TestFinished(result)
@@ -137,7 +146,7 @@ func verdict(record *reports.Record, interrupted bool) reports.Verdict {
 	for _, t := range record.Tests {
 		status = reports.Worst(status, t.Status)
 		byStatus[t.Status]++
-		if t.Status != reports.Skip {
+		if len(t.Cases) > 0 {
 			executed++
 			cases += len(t.Cases)
 		}
