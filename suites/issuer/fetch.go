@@ -56,14 +56,15 @@ func inCluster(host string) bool {
 	return net.ParseIP(name) == nil && (strings.HasSuffix(name, ".svc") || strings.HasSuffix(name, ".cluster.local"))
 }
 
-// get fetches a document.
-func (r *relyingParty) get(ctx context.Context, t *suites.T, document string) (status int, contentType string, body []byte) {
+// get fetches a document. If its issuer exists in the cluster only, an address is the API server's as well: jwks_uri has the
+// one that it advertises, unless it is told otherwise.
+func (r *relyingParty) get(ctx context.Context, t *suites.T, document string, issuerInCluster bool) (status int, contentType string, body []byte) {
 	u, err := url.Parse(document)
 	t.Require(err == nil && u.Scheme == "https" && u.Host != "", "%q is not an https URL", document)
 	client := r.anonymous
-	if inCluster(u.Hostname()) {
+	if inCluster(u.Hostname()) || issuerInCluster && (net.ParseIP(u.Hostname()) != nil || u.Host == r.server.Host) {
 		client = r.inside
-		u.Scheme, u.Host = r.server.Scheme, r.server.Host
+		u = r.server.JoinPath(u.Path) // which has a path of its own behind a proxy for many clusters
 		t.Note("%s exists in the cluster only: fetched from the API server", document)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -85,16 +86,19 @@ type metadata struct {
 	SubjectTypes          []string `json:"subject_types_supported"`
 	IDTokenSigningAlgs    []string `json:"id_token_signing_alg_values_supported"`
 	documentURL, mimeType string
+	inCluster             bool // whether the issuer exists in the cluster only
 }
 
 // discover fetches the discovery document of an issuer. The URL is joined as OpenID Connect Discovery 1.0, section 4
 // says: a terminating "/" of the issuer is removed first.
 func (r *relyingParty) discover(ctx context.Context, t *suites.T, issuer string) metadata {
 	document := strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
-	status, mimeType, body := r.get(ctx, t, document)
+	status, mimeType, body := r.get(ctx, t, document, false)
 	t.Require(status == http.StatusOK, "%s is answered with HTTP %d", document, status)
-	m := metadata{documentURL: document, mimeType: mimeType}
-	err := json.Unmarshal(body, &m)
+	u, err := url.Parse(document)
+	t.Must(err, "read %s again", document)
+	m := metadata{documentURL: document, mimeType: mimeType, inCluster: inCluster(u.Hostname())}
+	err = json.Unmarshal(body, &m)
 	t.Require(err == nil, "%s is no JSON document: %v", document, err)
 	return m
 }
@@ -105,8 +109,10 @@ type keySet struct {
 	raw  []map[string]any
 }
 
-func (r *relyingParty) keys(ctx context.Context, t *suites.T, uri string) keySet {
-	status, _, body := r.get(ctx, t, uri)
+// keys fetches the key set that a discovery document names.
+func (r *relyingParty) keys(ctx context.Context, t *suites.T, m metadata) keySet {
+	uri := m.JWKSURI
+	status, _, body := r.get(ctx, t, uri, m.inCluster)
 	t.Require(status == http.StatusOK, "%s is answered with HTTP %d", uri, status)
 	var set keySet
 	err := json.Unmarshal(body, &set.keys)

@@ -83,8 +83,8 @@ func keys(ctx context.Context, t *suites.T) {
 	ns, sa := t.Namespace(ctx), t.ServiceAccount(ctx, "app", nil)
 	fresh := freshToken(ctx, t, ns, sa)
 	party := newRelyingParty(t)
-	set := party.keys(ctx, t, party.discover(ctx, t, fresh.claims.Issuer).JWKSURI)
-	t.Check(len(set.raw) > 0, "the set has no keys")
+	set := party.keys(ctx, t, party.discover(ctx, t, fresh.claims.Issuer))
+	t.Require(len(set.raw) > 0, "the set has no keys")
 
 	t.Case(ctx, "every key has kid, kty, alg and use=sig", func(_ context.Context, t *suites.T) {
 		for i, k := range set.raw {
@@ -200,7 +200,7 @@ func keyRotation(ctx context.Context, t *suites.T) {
 	old := freshToken(ctx, t, ns, sa)
 	party := newRelyingParty(t)
 	currentKeys := func() keySet {
-		return party.keys(ctx, t, party.discover(ctx, t, old.claims.Issuer).JWKSURI)
+		return party.keys(ctx, t, party.discover(ctx, t, old.claims.Issuer))
 	}
 	t.Require(old.accepted(ctx, t), "a token is refused before any rotation")
 

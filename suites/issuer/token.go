@@ -3,9 +3,12 @@ package issuer
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net/http"
 
 	"github.com/go-jose/go-jose/v4"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -38,13 +41,19 @@ type token struct {
 // signatures are the algorithms that a service account token may bear (VOL-07).
 var signatures = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.ES384, jose.ES512}
 
-// request asks for a token; zero seconds leave the lifetime to the API server.
+// request asks for a token; zero seconds leave the lifetime to the API server. The error is a refusal by the API server:
+// without an answer, or with one that only says that it cannot answer now, nothing is known about the rule.
 func request(ctx context.Context, t *suites.T, ns, account string, seconds int64, audiences ...string) (*authenticationv1.TokenRequest, error) {
 	spec := authenticationv1.TokenRequestSpec{Audiences: audiences}
 	if seconds != 0 {
 		spec.ExpirationSeconds = ptr.To(seconds)
 	}
-	return t.Kube().CoreV1().ServiceAccounts(ns).CreateToken(ctx, account, &authenticationv1.TokenRequest{Spec: spec}, metav1.CreateOptions{})
+	answer, err := t.Kube().CoreV1().ServiceAccounts(ns).CreateToken(ctx, account, &authenticationv1.TokenRequest{Spec: spec}, metav1.CreateOptions{})
+	var status apierrors.APIStatus
+	if err != nil && (!errors.As(err, &status) || status.Status().Code >= http.StatusInternalServerError || status.Status().Code == http.StatusTooManyRequests) {
+		t.Must(err, "request a token of service account %s/%s", ns, account)
+	}
+	return answer, err
 }
 
 // freshToken is a new token of the account for the audience of the federated credentials.

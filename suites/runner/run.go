@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -52,7 +53,10 @@ type run struct {
 	ledger    *ledger.Ledger
 	current   *reports.Phase
 
-	ownCluster bool // the run made the cluster, so everything on it goes with it
+	where       string // names the cluster in the ledger: provider/name, or kubeconfig and context
+	interrupted bool
+	leaked      []string // what the clean-up left behind
+	ownCluster  bool     // the run made the cluster, so everything on it goes with it
 }
 
 // Run does what the configuration asks for and returns its record, which is also written to the
@@ -158,15 +162,15 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 		}
 		s.cleanUp(ctx)
 	}
-	leaked := len(r.ledger.Outstanding()) > 0 && !r.config.Cluster.Keep
+	if !r.config.Cluster.Keep {
+		for _, e := range r.ledger.Outstanding() {
+			r.leaked = append(r.leaked, strings.TrimPrefix(e.Namespace+"/", "/")+e.Name)
+		}
+	}
 	if err := r.ledger.Close(); err != nil {
 		r.broken("ledger", err)
 	}
 	r.finish(ctx)
-	if leaked && r.record.Verdict.ExitCode != reports.ExitInterrupted {
-		r.record.Verdict.ExitCode = reports.ExitLeaked
-		r.save()
-	}
 }
 
 // phase runs one step of the road and records how it went.
@@ -202,8 +206,8 @@ func (r *run) note(text string) {
 
 // finish judges and saves the record.
 func (r *run) finish(ctx context.Context) {
-	interrupted := errors.Is(context.Cause(ctx), context.Canceled) || r.record.Verdict.ExitCode == reports.ExitInterrupted
-	r.record.Verdict = verdict(r.record, interrupted)
+	r.interrupted = r.interrupted || errors.Is(ctx.Err(), context.Canceled)
+	r.record.Verdict = verdict(r.record, r.interrupted, r.leaked)
 	r.save()
 }
 
@@ -220,7 +224,7 @@ func (r *run) save() {
 		r.record.Phases = append(r.record.Phases, reports.Phase{
 			Name: "reports", Status: reports.Error, Started: time.Now().UTC(), Message: err.Error(),
 		})
-		r.record.Verdict = verdict(r.record, r.record.Verdict.ExitCode == reports.ExitInterrupted)
+		r.record.Verdict = verdict(r.record, r.interrupted, r.leaked)
 	}
 }
 
@@ -246,7 +250,7 @@ func (s *stage) bringUp(ctx context.Context) error {
 		s.cluster, err = s.provider.Get(ctx, c.Name)
 	default:
 		name := "run-" + r.record.Run.ID
-		r.record.Cluster.Name = name
+		r.record.Cluster.Name, r.where = name, s.provider.Name()+"/"+name
 		if err := r.ledger.Create(r.entry("Cluster", "", name)); err != nil {
 			return err
 		}
@@ -266,6 +270,10 @@ func (s *stage) bringUp(ctx context.Context) error {
 // describe records what the cluster is.
 func (s *stage) describe(ctx context.Context) error {
 	r, c := s.run, s.run.config.Cluster
+	r.where = s.provider.Name() + "/" + s.cluster.Name()
+	if r.config.usesExisting() {
+		r.where = s.cluster.Kubeconfig() + "#" + s.cluster.Name()
+	}
 	s.env = &suites.Env{
 		Cluster: s.cluster, RunID: r.record.Run.ID, UserAgent: "wi-e2e/" + r.options.Version, Strict: r.config.Strict,
 		Record: r.recordCreate, KeepNamespaces: r.ownCluster || c.Keep,
@@ -287,7 +295,7 @@ func (s *stage) describe(ctx context.Context) error {
 	}
 	rc := &r.record.Cluster
 	rc.Name, rc.Kubernetes, rc.Nodes, rc.Issuer = s.cluster.Name(), version.GitVersion, len(nodes.Items), s.cluster.Issuer()
-	r.note(fmt.Sprintf("Kubernetes %s, %d nodes", version.GitVersion, len(nodes.Items)))
+	r.note(fmt.Sprintf("Kubernetes %s, nodes: %d", version.GitVersion, len(nodes.Items)))
 	return nil
 }
 
@@ -352,12 +360,9 @@ func (s *stage) uninstall(ctx context.Context) error {
 	return s.subject.Uninstall(ctx)
 }
 
+// entry identifies an object for the ledger, so that another process can find it.
 func (r *run) entry(kind, namespace, name string) ledger.Entry {
-	where := r.record.Cluster.Provider + "/" + r.record.Cluster.Name
-	if r.config.usesExisting() {
-		where = r.config.Cluster.Kubeconfig + "#" + r.config.Cluster.Context
-	}
-	return ledger.Entry{Kind: kind, Cluster: where, Namespace: namespace, Name: name}
+	return ledger.Entry{Kind: kind, Cluster: r.where, Namespace: namespace, Name: name}
 }
 
 // recordCreate writes into the ledger what is about to be created, unless it goes with a cluster that is in it.

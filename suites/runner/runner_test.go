@@ -132,22 +132,24 @@ func TestVerdict(t *testing.T) {
 		name        string
 		record      reports.Record
 		interrupted bool
+		leaked      []string
 		status      reports.Status
 		code        int
 	}{
-		{"all passed", reports.Record{Tests: []reports.Test{test(reports.Pass)}}, false, reports.Pass, 0},
-		{"a planned skip stays green", reports.Record{Tests: []reports.Test{test(reports.Pass), {Status: reports.Skip}}}, false, reports.Pass, 0},
-		{"a warning stays green and is told", reports.Record{Tests: []reports.Test{test(reports.Pass), test(reports.Warn)}}, false, reports.Warn, 0},
-		{"a failure", reports.Record{Tests: []reports.Test{test(reports.Pass), test(reports.Fail)}}, false, reports.Fail, 1},
-		{"an error outweighs a failure", reports.Record{Tests: []reports.Test{test(reports.Error), test(reports.Fail)}}, false, reports.Error, 3},
-		{"a broken phase", reports.Record{Phases: []reports.Phase{{Name: "cluster", Status: reports.Error}}}, false, reports.Error, 3},
-		{"a vacuous requirement", reports.Record{Tests: []reports.Test{test(reports.Pass)}, Requirements: []reports.Requirement{{Status: reports.Error}}}, false, reports.Error, 3},
-		{"nothing at all", reports.Record{}, false, reports.Error, 3},
-		{"nothing but skips", reports.Record{Tests: []reports.Test{{Status: reports.Skip}}}, false, reports.Error, 3},
-		{"interrupted", reports.Record{Tests: []reports.Test{test(reports.Pass)}}, true, reports.Error, 130},
+		{"all passed", reports.Record{Tests: []reports.Test{test(reports.Pass)}}, false, nil, reports.Pass, 0},
+		{"a planned skip stays green", reports.Record{Tests: []reports.Test{test(reports.Pass), {Status: reports.Skip}}}, false, nil, reports.Pass, 0},
+		{"a warning stays green and is told", reports.Record{Tests: []reports.Test{test(reports.Pass), test(reports.Warn)}}, false, nil, reports.Warn, 0},
+		{"a failure", reports.Record{Tests: []reports.Test{test(reports.Pass), test(reports.Fail)}}, false, nil, reports.Fail, 1},
+		{"an error outweighs a failure", reports.Record{Tests: []reports.Test{test(reports.Error), test(reports.Fail)}}, false, nil, reports.Error, 3},
+		{"a broken phase", reports.Record{Phases: []reports.Phase{{Name: "cluster", Status: reports.Error}}}, false, nil, reports.Error, 3},
+		{"a vacuous requirement", reports.Record{Tests: []reports.Test{test(reports.Pass)}, Requirements: []reports.Requirement{{Status: reports.Error}}}, false, nil, reports.Error, 3},
+		{"nothing at all", reports.Record{}, false, nil, reports.Error, 3},
+		{"nothing but skips", reports.Record{Tests: []reports.Test{{Status: reports.Skip}}}, false, nil, reports.Error, 3},
+		{"something left behind", reports.Record{Tests: []reports.Test{test(reports.Pass)}}, false, []string{"namespace"}, reports.Error, 5},
+		{"interrupted", reports.Record{Tests: []reports.Test{test(reports.Pass)}}, true, nil, reports.Error, 130},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := verdict(&c.record, c.interrupted)
+			got := verdict(&c.record, c.interrupted, c.leaked)
 			if got.Status != c.status || got.ExitCode != c.code || got.Reason == "" {
 				t.Errorf("got %+v, want %s and exit code %d", got, c.status, c.code)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/wi-e2e/wi-e2e/reports"
@@ -135,8 +136,8 @@ func guardAgainstVacuity(record *reports.Record, plan *suites.Plan, catalogue []
 	}
 }
 
-// verdict judges the record. Interrupted says that the user ended the run.
-func verdict(record *reports.Record, interrupted bool) reports.Verdict {
+// verdict judges the record. interrupted says that the user ended the run, leaked what the clean-up left behind.
+func verdict(record *reports.Record, interrupted bool, leaked []string) reports.Verdict {
 	status := reports.Skip
 	for _, p := range record.Phases {
 		status = reports.Worst(status, p.Status)
@@ -158,6 +159,9 @@ func verdict(record *reports.Record, interrupted bool) reports.Verdict {
 	switch {
 	case interrupted:
 		v.Status, v.ExitCode, v.Reason = reports.Error, reports.ExitInterrupted, fmt.Sprintf("interrupted after %d tests", executed)
+	case len(leaked) > 0:
+		v.Status, v.ExitCode = reports.Error, reports.ExitLeaked
+		v.Reason = "the clean-up left behind: " + strings.Join(leaked, ", ")
 	case status == reports.Error:
 		v.ExitCode, v.Reason = reports.ExitEnvironment, errorReason(record, byStatus)
 	case executed == 0:
