@@ -35,13 +35,17 @@ func newRelyingParty(t *suites.T) *relyingParty {
 	t.Must(err, "load the system's certificate authorities")
 	t.Must(rest.LoadTLSFiles(config), "load the cluster's certificate authority")
 	roots.AppendCertsFromPEM(config.CAData)
+	proxy := config.Proxy // a local cluster is reached without one
+	if proxy == nil {
+		proxy = http.ProxyFromEnvironment
+	}
 	inside, err := rest.HTTPClientFor(config)
 	t.Must(err, "make a client for the API server")
 	return &relyingParty{
 		anonymous: &http.Client{
 			Timeout: 10 * time.Second,
 			Transport: &http.Transport{
-				Proxy:           http.ProxyFromEnvironment,
+				Proxy:           proxy,
 				TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			},
 		},
@@ -71,6 +75,9 @@ func (r *relyingParty) get(ctx context.Context, t *suites.T, document string, is
 	t.Must(err, "make a request for %s", document)
 	request.Header.Set("User-Agent", t.REST().UserAgent)
 	response, err := client.Do(request)
+	if ctx.Err() != nil {
+		t.Broken("fetch %s: %v", document, context.Cause(ctx)) // interrupted, which is not the issuer's fault
+	}
 	t.Require(err == nil, "%s is not served: %v", document, err)
 	defer response.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(response.Body, 1<<20))

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -397,6 +398,18 @@ func TestAKeyThatCannotBeRestoredIsReported(t *testing.T) {
 		if result.Status != reports.Error || !strings.Contains(findings(result, reports.Error), want) {
 			t.Errorf("%s is %s, want error and a finding with %q:\n%s", result.ID, result.Status, want, findings(result, ""))
 		}
+	}
+}
+
+func TestAnInterruptedRunBlamesNobody(t *testing.T) {
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	f := newFakeAPI(t, onRequest(discoveryPath, func(_ http.ResponseWriter, r *http.Request) {
+		interrupt(errors.New("interrupted"))
+		<-r.Context().Done()
+	}))
+	result := suites.Execute(ctx, f.env(t), testOf(t, "ISS-01"), reports.Fail, make(chan struct{}, 4))
+	if blame := findings(result, reports.Fail); result.Status != reports.Error || blame != "" {
+		t.Errorf("%s is %s, want error and nothing against the issuer:\n%s", result.ID, result.Status, blame)
 	}
 }
 
