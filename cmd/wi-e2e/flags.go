@@ -35,6 +35,11 @@ func (f *configFlags) register(cmd *cobra.Command) {
 		flags.StringSliceVar(field(&f.given), name, nil, help)
 		f.apply[name] = func(c *runner.Config) { *field(c) = *field(&f.given) }
 	}
+	// paths and key=value pairs may hold commas
+	each := func(field func(*runner.Config) *[]string, name, help string) {
+		flags.StringArrayVar(field(&f.given), name, nil, help)
+		f.apply[name] = func(c *runner.Config) { *field(c) = *field(&f.given) }
+	}
 	yes := func(field func(*runner.Config) *bool, name, help string) {
 		flags.BoolVar(field(&f.given), name, false, help)
 		f.apply[name] = func(c *runner.Config) { *field(c) = *field(&f.given) }
@@ -51,10 +56,10 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	text(func(c *runner.Config) *string { return &c.Subject.Manifest }, "manifest", "`FILE` or URL, for --subject manifest; ${AZURE_TENANT_ID} and the like are expanded")
 	text(func(c *runner.Config) *string { return &c.Subject.Helm.Chart }, "chart", "chart directory, archive or URL, for --subject helm")
 	text(func(c *runner.Config) *string { return &c.Subject.Helm.Version }, "chart-version", "`VERSION` of the chart")
-	list(func(c *runner.Config) *[]string { return &c.Subject.Helm.Values }, "values", "values `FILE` of the chart (repeatable)")
-	list(func(c *runner.Config) *[]string { return &c.Subject.Helm.Set }, "set", "`KEY=VALUE` of the chart (repeatable)")
+	each(func(c *runner.Config) *[]string { return &c.Subject.Helm.Values }, "values", "values `FILE` of the chart (repeatable)")
+	each(func(c *runner.Config) *[]string { return &c.Subject.Helm.Set }, "set", "`KEY=VALUE` of the chart (repeatable)")
 	text(func(c *runner.Config) *string { return &c.Subject.Namespace }, "namespace", "namespace of the installation, for --subject preinstalled and helm (default: found)")
-	list(func(c *runner.Config) *[]string { return &c.Subject.ImageArchives }, "image-archive", "docker-archive or OCI layout `FILE` to load into the cluster first (repeatable)")
+	each(func(c *runner.Config) *[]string { return &c.Subject.ImageArchives }, "image-archive", "docker-archive or OCI layout `FILE` to load into the cluster first (repeatable)")
 	text(func(c *runner.Config) *string { return &c.Subject.Profile }, "profile", "webhook `VERSION` whose contract holds, or latest (default: detected)")
 
 	list(func(c *runner.Config) *[]string { return &c.Select.Tiers }, "tier", "only these tiers (repeatable)")

@@ -65,6 +65,22 @@ func TestFlagsWinOverEnvironmentOverFileOverDefaults(t *testing.T) {
 	}
 }
 
+func TestPathsAndValuesMayHoldCommas(t *testing.T) {
+	config, err := parse(t, "--subject", "helm", "--chart", "c", "--set", "list={a,b}", "--set", "c=d", "--image-archive", "a,b.tar", "--test", "skip-names,!idempotent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := config.Subject.Helm.Set; len(got) != 2 || got[0] != "list={a,b}" {
+		t.Errorf("values %q", got)
+	}
+	if got := config.Subject.ImageArchives; len(got) != 1 || got[0] != "a,b.tar" {
+		t.Errorf("image archives %q", got)
+	}
+	if got := config.Select.Tests; len(got) != 2 {
+		t.Errorf("tests %q", got)
+	}
+}
+
 func TestAMalformedEnvironmentVariableIsNamed(t *testing.T) {
 	t.Setenv("WI_E2E_SEED", "many")
 	if _, err := parse(t); err == nil || !strings.Contains(err.Error(), "WI_E2E_SEED") {

@@ -22,7 +22,7 @@ func runCommand() *cobra.Command {
 		Long: `Run the suites and write the reports.
 
 Without flags: a local cluster is made, the reference webhook installed, every tier run, and the
-cluster removed. Flags win over environment variables (--tier is WI_E2E_TIER, lists separated by commas), these over the
+cluster removed. Flags win over environment variables (--tier is WI_E2E_TIER), these over the
 configuration file, and that over the defaults.`,
 		Example: `  wi-e2e run
   wi-e2e run --tier admission --test 'select-exact-label,skip-names'
