@@ -262,7 +262,7 @@ func TestAnInterruptedRunCleansUpAndSaysSo(t *testing.T) {
 // it cannot be watched.
 func awaitCluster(t *testing.T) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // the first time everything is compiled
 	defer cancel()
 	for ctx.Err() == nil {
 		lines := strings.Split(strings.TrimSpace(wiE2E(t, "cluster", "list").stdout), "\n")

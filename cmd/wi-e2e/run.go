@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	"k8s.io/klog/v2"
 
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites/runner"
@@ -61,6 +63,8 @@ configuration file, and that over the defaults.`,
 
 // newConsole shows progress on stderr, live where that is a terminal.
 func newConsole() *reports.Console {
+	// client-go logs to stderr too, in the middle of live lines. What matters of it comes back as errors.
+	klog.SetLogger(logr.Discard())
 	return reports.NewConsole(os.Stderr, reports.ConsoleOptions{
 		Terminal: isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
 		Color:    isTerminal(os.Stderr) && os.Getenv("NO_COLOR") == "",
