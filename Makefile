@@ -25,7 +25,8 @@ setup: ## the few Debian packages that a local cluster needs
 
 .PHONY: lint
 lint: ## formatting, vet, staticcheck
-	@test -z "$$(gofmt -l cmd fixtures reports suites | tee /dev/stderr)" || { echo "run gofmt on the files above" >&2; exit 1; }
+	@unformatted=$$(gofmt -l cmd fixtures reports suites); \
+	test -z "$$unformatted" || { echo "run gofmt on:" $$unformatted >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 

@@ -49,10 +49,10 @@ type typedWebhook struct {
 	unchanged func(review *admissionv1.AdmissionRequest, pod *corev1.Pod) bool
 }
 
-func newTypedWebhook(kube kubernetes.Interface, native bool) *typedWebhook {
+func newTypedWebhook(kube kubernetes.Interface, profile subject.Profile) *typedWebhook {
 	w := &typedWebhook{
-		kube: kube, profile: "1.5.1", tenant: "tenant-of-the-installation", host: "https://login.microsoftonline.us/",
-		audience: subject.DefaultAudience, native: native, code: http.StatusBadRequest,
+		kube: kube, profile: profile, tenant: "tenant-of-the-installation", host: "https://login.microsoftonline.us/",
+		audience: subject.DefaultAudience, native: profile.AtLeast("1.5.0"), code: http.StatusBadRequest,
 		expiration: expirationOf, skipped: skippedBy, declares: declaresVariable, port: portOf,
 		before: func(*corev1.Pod) {}, after: func(*corev1.Pod) {},
 		unchanged: func(*admissionv1.AdmissionRequest, *corev1.Pod) bool { return false },
@@ -181,6 +181,9 @@ func (w *typedWebhook) mutate(pod *corev1.Pod, account map[string]string) error 
 		podName, generated = pod.GenerateName, true
 	}
 	volume, file := w.profile.VolumeName(podName, generated), w.profile.TokenFile(podName, generated)
+	if w.profile.AtLeast("1.6.0") {
+		volume = claimReservedVolume(pod, volume)
+	}
 	directory, token := file[:strings.LastIndex(file, "/")], file[strings.LastIndex(file, "/")+1:]
 	tenant, ok := account[tenantIDAnnotation]
 	if !ok {
@@ -195,7 +198,7 @@ func (w *typedWebhook) mutate(pod *corev1.Pod, account map[string]string) error 
 			{Name: clientIDVar, Value: account[clientIDAnnotation]}, {Name: tenantIDVar, Value: tenant},
 			{Name: tokenFileVar, Value: file}, {Name: authorityHostVar, Value: w.host},
 		} {
-			if e.Value != "" && !w.declares(c, e.Name) {
+			if (e.Value != "" || !w.profile.AtLeast("1.5.1")) && !w.declares(c, e.Name) {
 				c.Env = append(c.Env, e)
 			}
 		}
@@ -213,13 +216,28 @@ func (w *typedWebhook) mutate(pod *corev1.Pod, account map[string]string) error 
 	return nil
 }
 
+// claimReservedVolume returns the name that the token's volume is to have: that of an earlier one of ours. What else bears the
+// reserved name is taken out.
+func claimReservedVolume(pod *corev1.Pod, name string) string {
+	for _, v := range pod.Spec.Volumes {
+		if strings.HasPrefix(v.Name, subject.ReservedPrefix) && tokenSource(v) != nil {
+			return v.Name
+		}
+	}
+	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == name })
+	for _, c := range allContainers(pod) {
+		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == name })
+	}
+	return name
+}
+
 func (w *typedWebhook) injectProxy(pod *corev1.Pod) error {
 	annotation, set := pod.Annotations[proxyPortAnnotation]
 	port, err := w.port(annotation, set)
 	if err != nil {
 		return err
 	}
-	if pod.Spec.HostNetwork {
+	if pod.Spec.HostNetwork && w.profile.AtLeast("1.2.0") {
 		return errors.New("hostNetwork is set to true, cannot inject proxy sidecar")
 	}
 	proxy := corev1.Container{
@@ -233,6 +251,9 @@ func (w *typedWebhook) injectProxy(pod *corev1.Pod) error {
 			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
 	}
+	if !w.profile.AtLeast("1.1.0") {
+		proxy.SecurityContext = nil
+	}
 	init := corev1.Container{
 		Name: proxyInitName, Image: "wi-e2e.invalid/proxy-init:1", Env: []corev1.EnvVar{{Name: "PROXY_PORT", Value: fmt.Sprint(port)}},
 		SecurityContext: &corev1.SecurityContext{
@@ -241,11 +262,15 @@ func (w *typedWebhook) injectProxy(pod *corev1.Pod) error {
 		},
 	}
 	hasProxy, hasInit := find(pod, proxyName) != nil, find(pod, proxyInitName) != nil
-	if !hasProxy && w.native {
+	switch {
+	case hasProxy:
+	case w.native:
 		proxy.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
 		pod.Spec.InitContainers = append([]corev1.Container{proxy}, pod.Spec.InitContainers...)
-	} else if !hasProxy {
+	case w.profile.AtLeast("1.2.0"):
 		pod.Spec.Containers = append([]corev1.Container{proxy}, pod.Spec.Containers...)
+	default:
+		pod.Spec.Containers = append(pod.Spec.Containers, proxy)
 	}
 	if !hasInit {
 		pod.Spec.InitContainers = append([]corev1.Container{init}, pod.Spec.InitContainers...)
