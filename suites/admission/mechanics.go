@@ -200,7 +200,15 @@ func deterministic(ctx context.Context, t *suites.T) {
 			p.Spec.Containers = append(p.Spec.Containers, container(fmt.Sprintf("more-%d", i)))
 		}
 	}
-	for _, v := range append([]variant{{"a pod with nine containers", many}}, mutated...) {
+	for _, v := range []variant{
+		{"a pod with nine containers", many},
+		{"a pod with init containers and a sidecar", func(p *corev1.Pod) {
+			withInit(container("init"), container("second-init"))(p)
+			withSidecar("log-shipper")(p)
+		}},
+		{"a pod with the proxy", withProxy},
+		{"a pod with a generated name and the proxy", func(p *corev1.Pod) { generateName(p); withProxy(p) }},
+	} {
 		t.Case(ctx, v.name, func(ctx context.Context, t *suites.T) {
 			pod := newPod(sa, v.change)
 			first := comparable(admit(ctx, t, ns, pod))
