@@ -98,6 +98,22 @@ func expectNothingLeft(t *testing.T, state string) {
 	}
 }
 
+// createCluster returns the kubeconfig of a new cluster, and what deletes it and expects nothing left. That is to be deferred: a
+// clean-up of t comes too late, when the context of its commands has ended.
+func createCluster(t *testing.T, state, name string) (kubeconfig string, remove func()) {
+	t.Helper()
+	created := wiE2E(t, "cluster", "create", name)
+	if created.code != 0 {
+		t.Fatalf("create: %s", created.stderr)
+	}
+	return strings.TrimSpace(created.stdout), func() {
+		if got := wiE2E(t, "cluster", "delete", name); got.code != 0 {
+			t.Errorf("delete: %s", got.stderr)
+		}
+		expectNothingLeft(t, state)
+	}
+}
+
 func load(t *testing.T, output string) *reports.Record {
 	t.Helper()
 	record, err := reports.Load(filepath.Join(output, runner.RecordFile))
@@ -170,17 +186,8 @@ func TestARunFromNothingPassesAndItsReportsAgree(t *testing.T) {
 func TestABrokenWebhookIsAnErrorAndNeverADenial(t *testing.T) {
 	needRoot(t)
 	state, output := ownState(t), t.TempDir()
-	created := wiE2E(t, "cluster", "create", "broken")
-	if created.code != 0 {
-		t.Fatalf("create: %s", created.stderr)
-	}
-	kubeconfig := strings.TrimSpace(created.stdout)
-	defer func() {
-		if got := wiE2E(t, "cluster", "delete", "broken"); got.code != 0 {
-			t.Errorf("delete: %s", got.stderr)
-		}
-		expectNothingLeft(t, state)
-	}()
+	kubeconfig, remove := createCluster(t, state, "broken")
+	defer remove()
 
 	// Leaves the reference installed.
 	if got := wiE2E(t, "run", "--cluster", "broken", "--keep", "--test", "select-exact-label", "--output", output); got.code != 0 {

@@ -50,17 +50,8 @@ func TestSubjectsThatFilesInstall(t *testing.T) {
 		return path
 	}
 
-	created := wiE2E(t, "cluster", "create", "subjects")
-	if created.code != 0 {
-		t.Fatalf("create: %s", created.stderr)
-	}
-	kubeconfig := strings.TrimSpace(created.stdout)
-	defer func() {
-		if got := wiE2E(t, "cluster", "delete", "subjects"); got.code != 0 {
-			t.Errorf("delete: %s", got.stderr)
-		}
-		expectNothingLeft(t, state)
-	}()
+	kubeconfig, remove := createCluster(t, state, "subjects")
+	defer remove()
 	// run tests the subject that the arguments describe, and expects the exit code.
 	run := func(t *testing.T, code int, args ...string) (result, string) {
 		t.Helper()
