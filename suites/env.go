@@ -21,10 +21,11 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/objects"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 )
 
-// Labels, beside subject.ManagedLabel, of the namespaces that the suites create.
+// Labels, beside objects.ManagedLabel, of the namespaces that the suites create.
 const (
 	RunLabel  = "wi-e2e.dev/run"
 	TestLabel = "wi-e2e.dev/test"
@@ -133,7 +134,7 @@ func (e *Env) createNamespace(ctx context.Context, kube kubernetes.Interface, te
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: namespaceName(e.RunID, test),
 		Labels: map[string]string{
-			subject.ManagedLabel: "true", RunLabel: e.RunID, TestLabel: test,
+			objects.ManagedLabel: "true", RunLabel: e.RunID, TestLabel: test,
 			// The rules speak of pods with host network and NET_ADMIN, which a stricter default would refuse.
 			"pod-security.kubernetes.io/enforce": "privileged",
 		},
