@@ -28,6 +28,7 @@ type Record struct {
 	Verdict Verdict `json:"verdict"`
 	Cluster Cluster `json:"cluster"`
 	Subject Subject `json:"subject"`
+	Azure   *Azure  `json:"azure,omitempty"` // nil if no test needed one
 	Counts  Counts  `json:"counts"`
 
 	Phases       []Phase       `json:"phases"`
@@ -39,7 +40,9 @@ type Record struct {
 
 // Untested is a requirement without a test, and the issue that brings one.
 type Untested struct {
-	ID    string `json:"id"`
+	ID string `json:"id"`
+	// Part of the rule that is meant; empty for all of it.
+	Part  string `json:"part,omitempty"`
 	Issue string `json:"issue"`
 }
 
@@ -80,6 +83,14 @@ type Subject struct {
 	Profile   string  `json:"profile"`
 	ProfileBy string  `json:"profileBy"` // flag, image tag or observed mutation
 	Images    []Image `json:"images"`
+}
+
+// Azure says which Azure tokens were exchanged with.
+type Azure struct {
+	Mode     string `json:"mode"` // emulated or real
+	Cloud    string `json:"cloud"`
+	TenantID string `json:"tenantID"`
+	Vault    string `json:"vault"` // URL
 }
 
 // Image is an image that the subject's pods ran.

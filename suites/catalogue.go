@@ -31,6 +31,8 @@ type Requirement struct {
 	Since string `json:"since,omitempty"`
 	// Pending names the issue that brings the rule's test, for a rule that no tier can decide yet.
 	Pending string `json:"pending,omitempty"`
+	// PendingPart says which part of the rule that is, if the rest has a test.
+	PendingPart string `json:"pendingPart,omitempty"`
 }
 
 // AppliesTo says whether a subject of that profile is held to the requirement.
@@ -70,7 +72,7 @@ var (
 )
 
 // Validate checks that catalogue and tests fit: every requirement has a test or names the issue that
-// brings one (never both), every test names known requirements, ids are unique and well formed.
+// brings one or the rest of it, every test names known requirements, ids are unique and well formed.
 func Validate(catalogue []Requirement, tests []Test) error {
 	var problems []string
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
@@ -94,6 +96,7 @@ func Validate(catalogue []Requirement, tests []Test) error {
 		for _, id := range t.Requirements {
 			tested[id] = true
 		}
+		problems = append(problems, validateTrust(t)...)
 	}
 	known := map[string]bool{}
 	for _, r := range catalogue {
@@ -110,8 +113,10 @@ func Validate(catalogue []Requirement, tests []Test) error {
 			complain("requirement %s has no statement or no source", r.ID)
 		case !tested[r.ID] && r.Pending == "":
 			complain("requirement %s has no test and names no issue that brings one", r.ID)
-		case tested[r.ID] && r.Pending != "":
-			complain("requirement %s has a test and still says that one is pending (%s)", r.ID, r.Pending)
+		case tested[r.ID] && r.Pending != "" && r.PendingPart == "":
+			complain("requirement %s has a test and still says that one is pending (%s), and not of which part", r.ID, r.Pending)
+		case r.PendingPart != "" && (!tested[r.ID] || r.Pending == ""):
+			complain("requirement %s has a pending part, which goes with a test and an issue", r.ID)
 		}
 		if r.Since != "" {
 			if _, err := subject.ParseProfile(r.Since); err != nil {

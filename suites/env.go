@@ -41,6 +41,10 @@ const namespaceKind = "Namespace.v1."
 type Env struct {
 	Cluster cluster.Cluster
 	Subject *subject.Installed
+	// Azure is nil without one.
+	Azure *Azure
+	// Images are the references of those on the cluster, by workload, and of wi-e2e itself.
+	Images map[string]string
 	// RunID makes names unique; it is a DNS label of at most 12 characters.
 	RunID string
 	// UserAgent precedes the test's id in the User-Agent of every API request.
@@ -55,7 +59,14 @@ type Env struct {
 	rest *rest.Config
 
 	mu         sync.Mutex
-	namespaces []string
+	namespaces map[string]*testNamespace // by test
+}
+
+// testNamespace is made once, by whoever needs it first.
+type testNamespace struct {
+	name string
+	once sync.Once
+	err  error
 }
 
 // Connect prepares the clients. It must be called before any test runs.
@@ -79,7 +90,10 @@ func (e *Env) RESTConfig(sender string) *rest.Config {
 // RemoveNamespaces deletes the namespaces that tests made, waits until they are gone and calls removed for each.
 func (e *Env) RemoveNamespaces(ctx context.Context, removed func(kind, namespace, name string) error) error {
 	e.mu.Lock()
-	names := slices.Clone(e.namespaces)
+	var names []string
+	for _, ns := range e.namespaces {
+		names = append(names, ns.name)
+	}
 	e.mu.Unlock()
 	if len(names) == 0 {
 		return nil
@@ -129,26 +143,48 @@ func (e *Env) awaitGone(ctx context.Context, kube kubernetes.Interface) error {
 	return nil
 }
 
-// createNamespace makes a namespace of the run's own for a test.
-func (e *Env) createNamespace(ctx context.Context, kube kubernetes.Interface, test string) (string, error) {
+// Namespace is a test's own namespace, made on first use.
+func (e *Env) Namespace(ctx context.Context, kube kubernetes.Interface, test string) (string, error) {
+	e.mu.Lock()
+	ns, ok := e.namespaces[test]
+	if !ok {
+		if e.namespaces == nil {
+			e.namespaces = map[string]*testNamespace{}
+		}
+		ns = &testNamespace{name: namespaceName(e.RunID, test)}
+		e.namespaces[test] = ns
+	}
+	e.mu.Unlock()
+	ns.once.Do(func() { ns.err = e.createNamespace(ctx, kube, ns.name, test) })
+	return ns.name, ns.err
+}
+
+// namespaceOf is the test's namespace, "" if it has none.
+func (e *Env) namespaceOf(test string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if ns, ok := e.namespaces[test]; ok {
+		return ns.name
+	}
+	return ""
+}
+
+func (e *Env) createNamespace(ctx context.Context, kube kubernetes.Interface, name, test string) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: namespaceName(e.RunID, test),
+		Name: name,
 		Labels: map[string]string{
 			objects.ManagedLabel: "true", RunLabel: e.RunID, TestLabel: test,
 			// The rules speak of pods with host network and NET_ADMIN, which a stricter default would refuse.
 			"pod-security.kubernetes.io/enforce": "privileged",
 		},
 	}}
-	if err := e.Record(namespaceKind, "", ns.Name); err != nil {
-		return "", err
+	if err := e.Record(namespaceKind, "", name); err != nil {
+		return err
 	}
-	e.mu.Lock()
-	e.namespaces = append(e.namespaces, ns.Name)
-	e.mu.Unlock()
 	if _, err := kube.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
-		return "", fmt.Errorf("create namespace %s: %w", ns.Name, err)
+		return fmt.Errorf("create namespace %s: %w", name, err)
 	}
-	return ns.Name, nil
+	return nil
 }
 
 // namespaceName is unique per run and test and at most 63 characters long.

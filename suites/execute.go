@@ -93,13 +93,14 @@ func (x *execution) collect(body *T, result *reports.Test) {
 
 // deleteNamespace asks for the deletion of the test's namespace; the run checks at its end that it is gone.
 func (x *execution) deleteNamespace(ctx context.Context) {
-	if x.ns == "" || x.env.KeepNamespaces {
+	ns := x.env.namespaceOf(x.test.ID)
+	if ns == "" || x.env.KeepNamespaces {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	// An error is not lost: the run's clean-up deletes and waits for every namespace that is still there.
-	_ = x.kube.CoreV1().Namespaces().Delete(ctx, x.ns, metav1.DeleteOptions{})
+	_ = x.kube.CoreV1().Namespaces().Delete(ctx, ns, metav1.DeleteOptions{})
 }
 
 // applyServiceAccount is the server-side apply patch of a service account.

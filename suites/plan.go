@@ -145,7 +145,7 @@ func NewPlan(selected []Test, catalogue []Requirement, facts Facts, seed int64) 
 func skip(t Test, catalogue []Requirement, facts Facts) *reports.Skipped {
 	for _, need := range t.Needs {
 		if !slices.Contains(facts.Capabilities, need) {
-			return &reports.Skipped{Reason: string(missing[need].Reason), Text: missing[need].Text}
+			return skipWithout(need)
 		}
 	}
 	var since []string

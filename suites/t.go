@@ -53,10 +53,6 @@ type execution struct {
 	mu    sync.Mutex
 	cases []*caseRun
 	names map[string]bool
-
-	nsOnce sync.Once
-	ns     string
-	nsErr  error
 }
 
 type caseRun struct {
@@ -192,10 +188,9 @@ func (t *T) REST() *rest.Config { return rest.CopyConfig(t.run.rest) }
 
 // Namespace is the test's own namespace, made on first use.
 func (t *T) Namespace(ctx context.Context) string {
-	x := t.run
-	x.nsOnce.Do(func() { x.ns, x.nsErr = x.env.createNamespace(ctx, x.kube, x.test.ID) })
-	t.Must(x.nsErr, "prepare the test's namespace")
-	return x.ns
+	ns, err := t.run.env.Namespace(ctx, t.run.kube, t.run.test.ID)
+	t.Must(err, "prepare the test's namespace")
+	return ns
 }
 
 // ServiceAccount creates a service account in the test's namespace and returns its name. For "default", which the

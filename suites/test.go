@@ -2,7 +2,10 @@ package suites
 
 import (
 	"context"
+	"strings"
 	"time"
+
+	"github.com/wi-e2e/wi-e2e/reports"
 )
 
 // Tier is a group of tests with the same needs (design, section 4).
@@ -12,10 +15,11 @@ type Tier string
 const (
 	Admission Tier = "admission"
 	Issuer    Tier = "issuer"
+	Exchange  Tier = "exchange"
 )
 
 // Tiers are all tiers in the order in which they run.
-var Tiers = []Tier{Admission, Issuer}
+var Tiers = []Tier{Admission, Issuer, Exchange}
 
 // Capability is something that a cluster or subject can or cannot do. A test that needs a missing one is not run: its
 // planned skip has the capability's reason.
@@ -33,7 +37,23 @@ const (
 	CustomTokenEndpoint Capability = "custom-token-endpoint"
 	// NoCustomTokenEndpoint: it has not, so that "off" can be observed.
 	NoCustomTokenEndpoint Capability = "no-custom-token-endpoint"
+	// Nodes: pods can run.
+	Nodes Capability = "nodes"
+	// AzureAvailable: there is an Azure, emulated or real, that can see the cluster's issuer.
+	AzureAvailable Capability = "azure"
+	// SelfImage: the cluster has the image of wi-e2e itself, whose token-probe looks at a pod from inside.
+	SelfImage Capability = "image:wi-e2e"
 )
+
+// WorkloadImage is the capability that the cluster has the image of a workload of the catalogue.
+func WorkloadImage(name string) Capability { return Capability(imagePrefix + name) }
+
+const imagePrefix = "image:"
+
+// ImageName is the name that T.Image knows an image by, and whether the capability is one of an image.
+func (c Capability) ImageName() (name string, ok bool) {
+	return strings.CutPrefix(string(c), imagePrefix)
+}
 
 // SkipReason is why a planned test is not run. There are no other skips: a test cannot skip itself.
 type SkipReason string
@@ -51,6 +71,16 @@ var missing = map[Capability]struct {
 	ControlPlaneAccess:    {"no-control-plane-access", "the control plane is not ours: signing keys cannot be rotated"},
 	CustomTokenEndpoint:   {"not-configured", "the installation has no custom token endpoint configured"},
 	NoCustomTokenEndpoint: {"configured", "the installation has a custom token endpoint configured, so its absence cannot be observed"},
+	Nodes:                 {"no-nodes", "the cluster has no node that pods can be scheduled on"},
+	AzureAvailable:        {"no-azure", "there is no Azure: the emulator's image cannot be put on this cluster (--azure-emulator-image), and --azure real was not asked for"},
+}
+
+// skipWithout is the skip of a test whose capability is missing.
+func skipWithout(c Capability) *reports.Skipped {
+	if image, ok := c.ImageName(); ok {
+		return &reports.Skipped{Reason: "image-unavailable", Text: "the cluster has no image " + image + ", and images cannot be loaded into it"}
+	}
+	return &reports.Skipped{Reason: string(missing[c].Reason), Text: missing[c].Text}
 }
 
 // DefaultTimeout bounds a test that does not set its own.
@@ -66,6 +96,8 @@ type Test struct {
 	// Requirements are ids of the catalogue. If none of them is a MUST, a violation is a warning.
 	Requirements []string
 	Needs        []Capability
+	// Trust are the federated credentials that the body relies on.
+	Trust []Trust
 	// Serial tests run alone, after all the others: they disturb the cluster.
 	Serial bool
 	// Timeout is DefaultTimeout if zero. Running into it is an error, not a failure of the subject.

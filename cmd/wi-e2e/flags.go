@@ -62,6 +62,12 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	each(func(c *runner.Config) *[]string { return &c.Subject.ImageArchives }, "image-archive", "docker-archive or OCI layout `FILE` to load into the cluster first (repeatable)")
 	text(func(c *runner.Config) *string { return &c.Subject.Profile }, "profile", "webhook `VERSION` whose contract holds, or latest (default: detected)")
 
+	text(func(c *runner.Config) *string { return &c.Azure.Mode }, "azure", "Azure to use: "+strings.Join(runner.AzureModes, ", ")+" (default: emulated)")
+	text(func(c *runner.Config) *string { return &c.Azure.EmulatorImage }, "azure-emulator-image", "wi-e2e `IMAGE` for the emulator, on a cluster that images cannot be loaded into")
+	text(func(c *runner.Config) *string { return &c.Azure.Cloud }, "azure-cloud", "cloud `NAME` of the real Azure, such as AzureUSGovernmentCloud (default: AzurePublicCloud)")
+	text(func(c *runner.Config) *string { return &c.Azure.SubscriptionID }, "azure-subscription", "subscription `ID` (default: $AZURE_SUBSCRIPTION_ID)")
+	text(func(c *runner.Config) *string { return &c.Azure.Location }, "azure-location", "`LOCATION` of what is made in the real Azure (default: westeurope)")
+
 	list(func(c *runner.Config) *[]string { return &c.Select.Tiers }, "tier", "only these tiers (repeatable)")
 	list(func(c *runner.Config) *[]string { return &c.Select.Tests }, "test", "only these tests, or all but those that begin with '!': 'a,b,!c'")
 	list(func(c *runner.Config) *[]string { return &c.Select.Requirements }, "requirement", "only tests of these requirements, such as EXP-03 (repeatable)")

@@ -58,7 +58,10 @@ func listRequirements() error {
 			}
 		}
 		decided := strings.Join(ids, ",")
-		if r.Pending != "" {
+		switch {
+		case r.PendingPart != "":
+			decided += " (" + r.PendingPart + ": issue " + r.Pending + ")"
+		case r.Pending != "":
 			decided = "none yet (issue " + r.Pending + ")"
 		}
 		since := r.Since

@@ -20,7 +20,7 @@ func decodeObject(t *suites.T, data []byte) object {
 // removeInjected takes out of a mutated pod what a webhook may inject. What counts as injected is decided by
 // comparison with the pod that was not mutated: what is there as well stays.
 func removeInjected(mutated, plain object) {
-	delete(child(mutated, "metadata", "labels"), useLabel)
+	delete(child(mutated, "metadata", "labels"), suites.UseLabel)
 
 	spec, plainSpec := child(mutated, "spec"), child(plain, "spec")
 	token := map[any]bool{}

@@ -56,7 +56,7 @@ func endpointTests() []suites.Test {
 	}
 }
 
-func endpointAnnotation(suffix string) string { return useLabel + "-" + suffix }
+func endpointAnnotation(suffix string) string { return suites.UseLabel + "-" + suffix }
 
 // selectsEndpoint says whether the container was given the custom token endpoint.
 func selectsEndpoint(a added) bool {
@@ -89,7 +89,7 @@ func endpointSelected(ctx context.Context, t *suites.T) {
 		{`"1"`, annotation, "1", false},
 		{"an empty value", annotation, "", false},
 		{"another suffix", annotation + "-other", "true", false},
-		{"no suffix", useLabel, "true", false},
+		{"no suffix", suites.UseLabel, "true", false},
 	} {
 		t.Case(ctx, c.name, func(ctx context.Context, t *suites.T) {
 			pod := newPod(sa, annotated(c.key, c.value))

@@ -95,9 +95,9 @@ func envClientID(ctx context.Context, t *suites.T) {
 			got := admit(ctx, t, ns, pod)
 			in := observe(pod, got)
 			for _, c := range allContainers(got) {
-				value, ok := in.containers[c.Name].variable(clientIDVar)
-				t.Check(ok, "container %s did not get %s", c.Name, clientIDVar)
-				t.Equal(clientIDVar+" of container "+c.Name, clientID, value)
+				value, ok := in.containers[c.Name].variable(suites.ClientIDVariable)
+				t.Check(ok, "container %s did not get %s", c.Name, suites.ClientIDVariable)
+				t.Equal(suites.ClientIDVariable+" of container "+c.Name, clientID, value)
 			}
 			expectIdentity(t, pod, got, containerNames(pod)...)
 		})
@@ -115,7 +115,7 @@ func envWithoutClientID(ctx context.Context, t *suites.T) {
 	ns := t.Namespace(ctx)
 	bare := t.ServiceAccount(ctx, "bare", nil)
 	other := t.ServiceAccount(ctx, "other", map[string]string{"example.com/client-id": clientID})
-	empty := t.ServiceAccount(ctx, "empty", map[string]string{clientIDAnnotation: ""})
+	empty := t.ServiceAccount(ctx, "empty", map[string]string{suites.ClientIDAnnotation: ""})
 	for _, c := range []struct{ name, account string }{
 		{"no annotation at all", bare},
 		{"another annotation", other},
@@ -125,7 +125,7 @@ func envWithoutClientID(ctx context.Context, t *suites.T) {
 			pod := newPod(c.account)
 			got := admit(ctx, t, ns, pod)
 			expectIdentity(t, pod, got, "app")
-			expectEmptyVariable(t, pod, got, clientIDVar)
+			expectEmptyVariable(t, pod, got, suites.ClientIDVariable)
 		})
 	}
 }
@@ -143,24 +143,24 @@ func expectEmptyVariable(t *suites.T, sent, got *corev1.Pod, name string) {
 
 func envTenantID(ctx context.Context, t *suites.T) {
 	ns := t.Namespace(ctx)
-	own := t.ServiceAccount(ctx, "own", map[string]string{tenantIDAnnotation: "tenant-of-the-account"})
+	own := t.ServiceAccount(ctx, "own", map[string]string{suites.TenantIDAnnotation: "tenant-of-the-account"})
 	none := t.ServiceAccount(ctx, "none", identified())
-	empty := t.ServiceAccount(ctx, "empty", map[string]string{tenantIDAnnotation: ""})
+	empty := t.ServiceAccount(ctx, "empty", map[string]string{suites.TenantIDAnnotation: ""})
 	tenantOf := func(ctx context.Context, t *suites.T, account string) string {
 		pod := newPod(account)
-		value, _ := observe(pod, admit(ctx, t, ns, pod)).containers["app"].variable(tenantIDVar)
+		value, _ := observe(pod, admit(ctx, t, ns, pod)).containers["app"].variable(suites.TenantIDVariable)
 		return value
 	}
 	t.Case(ctx, "the annotation", func(ctx context.Context, t *suites.T) {
-		t.Equal(tenantIDVar, "tenant-of-the-account", tenantOf(ctx, t, own))
+		t.Equal(suites.TenantIDVariable, "tenant-of-the-account", tenantOf(ctx, t, own))
 	})
 	t.Case(ctx, "without annotation, the installation's", func(ctx context.Context, t *suites.T) {
 		t.Check(t.Subject().TenantID != "", "the installation has no tenant")
-		t.Equal(tenantIDVar, t.Subject().TenantID, tenantOf(ctx, t, none))
+		t.Equal(suites.TenantIDVariable, t.Subject().TenantID, tenantOf(ctx, t, none))
 	})
 	t.Case(ctx, "an empty annotation does not fall back", func(ctx context.Context, t *suites.T) {
 		pod := newPod(empty)
-		expectEmptyVariable(t, pod, admit(ctx, t, ns, pod), tenantIDVar)
+		expectEmptyVariable(t, pod, admit(ctx, t, ns, pod), suites.TenantIDVariable)
 	})
 }
 
@@ -181,23 +181,23 @@ func envTokenFile(ctx context.Context, t *suites.T) {
 
 // expectTokenFile expects that the variable points at the token in the container's mount of the volume.
 func expectTokenFile(t *suites.T, name string, a added, volume corev1.Volume) {
-	file, ok := a.variable(tokenFileVar)
-	t.Check(ok && path.IsAbs(file), "%s of container %s is %q, want an absolute path", tokenFileVar, name, file)
+	file, ok := a.variable(suites.TokenFileVariable)
+	t.Check(ok && path.IsAbs(file), "%s of container %s is %q, want an absolute path", suites.TokenFileVariable, name, file)
 	i := slices.IndexFunc(a.mounts, func(m corev1.VolumeMount) bool { return m.Name == volume.Name })
 	if t.Check(i >= 0, "container %s does not mount volume %s", name, volume.Name) {
-		t.Equal(tokenFileVar+" of container "+name, a.mounts[i].MountPath+"/"+tokenSource(volume).Path, file)
+		t.Equal(suites.TokenFileVariable+" of container "+name, a.mounts[i].MountPath+"/"+tokenSource(volume).Path, file)
 	}
 }
 
 func envAuthorityHost(ctx context.Context, t *suites.T) {
 	ns, sa := t.Namespace(ctx), t.ServiceAccount(ctx, "app", identified())
 	pod := newPod(sa)
-	host, _ := observe(pod, admit(ctx, t, ns, pod)).containers["app"].variable(authorityHostVar)
-	t.Check(len(host) > 0 && host[len(host)-1] == '/', "%s is %q, want a trailing slash", authorityHostVar, host)
+	host, _ := observe(pod, admit(ctx, t, ns, pod)).containers["app"].variable(suites.AuthorityHostVariable)
+	t.Check(len(host) > 0 && host[len(host)-1] == '/', "%s is %q, want a trailing slash", suites.AuthorityHostVariable, host)
 	if want := t.Subject().AuthorityHost; want != "" {
-		t.Equal(authorityHostVar+" of "+t.Subject().Environment, want, host)
+		t.Equal(suites.AuthorityHostVariable+" of "+t.Subject().Environment, want, host)
 	}
-	t.Note("%s is %s in environment %q", authorityHostVar, host, t.Subject().Environment)
+	t.Note("%s is %s in environment %q", suites.AuthorityHostVariable, host, t.Subject().Environment)
 }
 
 // declarations are the forms in which a container may declare a variable.
@@ -227,14 +227,14 @@ func from(name string, source corev1.EnvVarSource) corev1.EnvVar {
 
 func envPresetKept(ctx context.Context, t *suites.T) {
 	ns, sa := t.Namespace(ctx), t.ServiceAccount(ctx, "app", identified())
-	injected := []string{clientIDVar, tenantIDVar, tokenFileVar, authorityHostVar}
+	injected := []string{suites.ClientIDVariable, suites.TenantIDVariable, suites.TokenFileVariable, suites.AuthorityHostVariable}
 	for _, variable := range injected {
 		for _, d := range declarations {
 			t.Case(ctx, variable+" as "+d.name, func(ctx context.Context, t *suites.T) {
 				preset := d.declare(variable)
 				plain := newPod(sa, unlabelled, withContainers(container("app", preset), container("neighbour")), withInit(container("init", preset)))
 				pod := plain.DeepCopy()
-				pod.Labels = map[string]string{useLabel: "true"}
+				pod.Labels = map[string]string{suites.UseLabel: "true"}
 				want := declared(find(admit(ctx, t, ns, plain), "app"), variable)
 				got := admit(ctx, t, ns, pod)
 				for _, name := range []string{"app", "init"} {
@@ -259,13 +259,13 @@ func envPresetKept(ctx context.Context, t *suites.T) {
 		source := corev1.EnvFromSource{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "has-azure-client-id"}}}
 		pod := newPod(sa, func(p *corev1.Pod) { p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{source} })
 		got := admit(ctx, t, ns, pod)
-		t.Equal(clientIDVar, clientID, clientIDOf(pod, got))
+		t.Equal(suites.ClientIDVariable, clientID, clientIDOf(pod, got))
 		expectIdentity(t, pod, got, "app")
 		t.Equal("envFrom", []corev1.EnvFromSource{source}, find(got, "app").EnvFrom)
 	})
 	t.Case(ctx, "a name that differs in case is another variable", func(ctx context.Context, t *suites.T) {
 		pod := newPod(sa, withContainers(container("app", corev1.EnvVar{Name: "azure_client_id", Value: "mine"})))
-		t.Equal(clientIDVar, clientID, clientIDOf(pod, admit(ctx, t, ns, pod)))
+		t.Equal(suites.ClientIDVariable, clientID, clientIDOf(pod, admit(ctx, t, ns, pod)))
 	})
 }
 
@@ -293,7 +293,7 @@ func envNothingElse(ctx context.Context, t *suites.T) {
 			for _, c := range allContainers(got) {
 				names := in.containers[c.Name].azureNames()
 				slices.Sort(names)
-				t.Equal("AZURE_ variables of container "+c.Name, []string{authorityHostVar, clientIDVar, tokenFileVar, tenantIDVar}, names)
+				t.Equal("AZURE_ variables of container "+c.Name, []string{suites.AuthorityHostVariable, suites.ClientIDVariable, suites.TokenFileVariable, suites.TenantIDVariable}, names)
 			}
 		})
 	}

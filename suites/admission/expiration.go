@@ -65,13 +65,13 @@ func expirationPrecedence(ctx context.Context, t *suites.T) {
 	} {
 		annotations := identified()
 		if c.onAccnt {
-			annotations[expirationAnnotation] = c.account
+			annotations[suites.ExpirationAnnotation] = c.account
 		}
 		sa := t.ServiceAccount(ctx, fmt.Sprintf("precedence-%d", i), annotations)
 		t.Case(ctx, c.name, func(ctx context.Context, t *suites.T) {
 			pod := newPod(sa)
 			if c.onPod {
-				annotated(expirationAnnotation, c.pod)(pod)
+				annotated(suites.ExpirationAnnotation, c.pod)(pod)
 			}
 			expectExpiration(t, pod, admit(ctx, t, ns, pod), c.want)
 		})
@@ -89,10 +89,10 @@ func onPodAndAccount(ctx context.Context, t *suites.T, values []string, body fun
 	ns, plain := t.Namespace(ctx), t.ServiceAccount(ctx, "plain", identified())
 	for i, value := range values {
 		t.Case(ctx, fmt.Sprintf("%q on the pod", value), func(ctx context.Context, t *suites.T) {
-			body(ctx, t, ns, value, newPod(plain, annotated(expirationAnnotation, value)))
+			body(ctx, t, ns, value, newPod(plain, annotated(suites.ExpirationAnnotation, value)))
 		})
 		annotations := identified()
-		annotations[expirationAnnotation] = value
+		annotations[suites.ExpirationAnnotation] = value
 		sa := t.ServiceAccount(ctx, fmt.Sprintf("value-%d", i), annotations)
 		t.Case(ctx, fmt.Sprintf("%q on the service account", value), func(ctx context.Context, t *suites.T) {
 			body(ctx, t, ns, value, newPod(sa))
@@ -122,13 +122,13 @@ func expirationOutOfBounds(ctx context.Context, t *suites.T) {
 	onPodAndAccount(ctx, t, []string{"3599", "86401", "0", "-1", "100", "-3600", "31536000"},
 		func(ctx context.Context, t *suites.T, ns, value string, pod *corev1.Pod) {
 			expectRefused(ctx, t, ns, pod, "token expiration "+value+" not valid. Expected value to be between 3600 and 86400",
-				annotated(expirationAnnotation, "3600"))
+				annotated(suites.ExpirationAnnotation, "3600"))
 		})
 }
 
 func expirationNotANumber(ctx context.Context, t *suites.T) {
 	onPodAndAccount(ctx, t, []string{"abc", "1h", "3600.0", " 3600", "3600 ", "3_600", "0x1000", "1e4", "99999999999999999999"},
 		func(ctx context.Context, t *suites.T, ns, value string, pod *corev1.Pod) {
-			expectRefused(ctx, t, ns, pod, strconv.Quote(value), annotated(expirationAnnotation, "3600"))
+			expectRefused(ctx, t, ns, pod, strconv.Quote(value), annotated(suites.ExpirationAnnotation, "3600"))
 		})
 }

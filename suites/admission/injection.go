@@ -109,7 +109,7 @@ func expectIdentity(t *suites.T, sent, got *corev1.Pod, names ...string) {
 		if !t.Check(ok, "container %s is missing in the admitted pod", name) {
 			continue
 		}
-		for _, v := range []string{tenantIDVar, tokenFileVar, authorityHostVar} {
+		for _, v := range []string{suites.TenantIDVariable, suites.TokenFileVariable, suites.AuthorityHostVariable} {
 			_, ok := a.variable(v)
 			t.Check(ok, "container %s did not get %s", name, v)
 		}

@@ -73,10 +73,10 @@ var mutated = []variant{
 	}},
 	{"a pod with skipped containers", func(p *corev1.Pod) {
 		withContainers(container("app"), container("second"))(p)
-		annotated(skipAnnotation, "second")(p)
+		annotated(suites.SkipAnnotation, "second")(p)
 	}},
-	{"a pod with an expiration", annotated(expirationAnnotation, "7200")},
-	{"a pod with a preset variable", withContainers(container("app", corev1.EnvVar{Name: clientIDVar, Value: "mine"}))},
+	{"a pod with an expiration", annotated(suites.ExpirationAnnotation, "7200")},
+	{"a pod with a preset variable", withContainers(container("app", corev1.EnvVar{Name: suites.ClientIDVariable, Value: "mine"}))},
 	{"a pod with the proxy", withProxy},
 	{"a pod with a generated name and the proxy", func(p *corev1.Pod) { generateName(p); withProxy(p) }},
 }
@@ -178,9 +178,9 @@ func refusalsNameTheCause(ctx context.Context, t *suites.T) {
 		text         string
 		since        string
 	}{
-		{"an expiration out of bounds", annotated(expirationAnnotation, "3599"), annotated(expirationAnnotation, "3600"), "token expiration 3599 not valid", "1.0.0"},
-		{"an expiration that is no number", annotated(expirationAnnotation, "abc"), annotated(expirationAnnotation, "3600"), `"abc"`, "1.0.0"},
-		{"a proxy port that is no number", func(p *corev1.Pod) { withProxy(p); annotated(proxyPortAnnotation, "abc")(p) }, annotated(proxyPortAnnotation, "8000"), "failed to parse proxy sidecar port: ", "1.0.0"},
+		{"an expiration out of bounds", annotated(suites.ExpirationAnnotation, "3599"), annotated(suites.ExpirationAnnotation, "3600"), "token expiration 3599 not valid", "1.0.0"},
+		{"an expiration that is no number", annotated(suites.ExpirationAnnotation, "abc"), annotated(suites.ExpirationAnnotation, "3600"), `"abc"`, "1.0.0"},
+		{"a proxy port that is no number", func(p *corev1.Pod) { withProxy(p); annotated(suites.ProxyPortAnnotation, "abc")(p) }, annotated(suites.ProxyPortAnnotation, "8000"), "failed to parse proxy sidecar port: ", "1.0.0"},
 		{"the proxy on the host's network", func(p *corev1.Pod) { withProxy(p); hostNetwork(p) }, func(p *corev1.Pod) { p.Spec.HostNetwork = false }, "hostNetwork is set to true", "1.2.0"},
 	} {
 		if !t.Subject().Profile.AtLeast(c.since) {
@@ -232,7 +232,7 @@ func admissionReview(ctx context.Context, t *suites.T) {
 			t.Check(len(answer.Patch) > 0 && answer.PatchType != nil && *answer.PatchType == admissionv1.PatchTypeJSONPatch, "the answer has no JSON patch")
 		})
 		t.Case(ctx, version+": a bad pod is refused in kind", func(ctx context.Context, t *suites.T) {
-			answer := webhook.review(ctx, t, version, ns, newPod(sa, annotated(expirationAnnotation, "1")))
+			answer := webhook.review(ctx, t, version, ns, newPod(sa, annotated(suites.ExpirationAnnotation, "1")))
 			t.Check(!answer.Allowed, "the webhook allows the pod")
 			t.Require(answer.Result != nil, "the refusal says nothing")
 			t.Equal("code", int32(http.StatusBadRequest), answer.Result.Code)

@@ -6,32 +6,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/wi-e2e/wi-e2e/suites"
 )
 
-// The public contract's labels and annotations.
+// The containers that the webhook adds (section 7).
 const (
-	useLabel             = "azure.workload.identity/use"
-	clientIDAnnotation   = "azure.workload.identity/client-id"
-	tenantIDAnnotation   = "azure.workload.identity/tenant-id"
-	expirationAnnotation = "azure.workload.identity/service-account-token-expiration"
-	skipAnnotation       = "azure.workload.identity/skip-containers"
-	proxyAnnotation      = "azure.workload.identity/inject-proxy-sidecar"
-	proxyPortAnnotation  = "azure.workload.identity/proxy-sidecar-port"
-
 	proxyName     = "azwi-proxy"
 	proxyInitName = "azwi-proxy-init"
-
-	clientIDVar      = "AZURE_CLIENT_ID"
-	tenantIDVar      = "AZURE_TENANT_ID"
-	tokenFileVar     = "AZURE_FEDERATED_TOKEN_FILE"
-	authorityHostVar = "AZURE_AUTHORITY_HOST"
 )
 
 // clientID is the identity that the tests' service accounts name. It exists nowhere.
 const clientID = "5d2f6a0c-63f1-4c0b-9e57-2f0d7c1b8a44"
 
 // identified are the annotations of an ordinary service account.
-func identified() map[string]string { return map[string]string{clientIDAnnotation: clientID} }
+func identified() map[string]string { return map[string]string{suites.ClientIDAnnotation: clientID} }
 
 // newPod is a labelled pod of one container "app" that uses the service account. It asks for
 // no default token mount, whose volume has a random name.
@@ -40,7 +29,7 @@ func newPod(serviceAccount string, changes ...func(*corev1.Pod)) *corev1.Pod {
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name:   "pod",
-			Labels: map[string]string{useLabel: "true"},
+			Labels: map[string]string{suites.UseLabel: "true"},
 		},
 		Spec: corev1.PodSpec{
 			ServiceAccountName:           serviceAccount,
@@ -85,11 +74,11 @@ func withSidecar(name string) func(*corev1.Pod) {
 	}
 }
 
-func unlabelled(p *corev1.Pod) { delete(p.Labels, useLabel) }
+func unlabelled(p *corev1.Pod) { delete(p.Labels, suites.UseLabel) }
 
 func generateName(p *corev1.Pod) { p.Name, p.GenerateName = "", "pod-" }
 
-func withProxy(p *corev1.Pod) { annotated(proxyAnnotation, "true")(p) }
+func withProxy(p *corev1.Pod) { annotated(suites.ProxyAnnotation, "true")(p) }
 
 func hostNetwork(p *corev1.Pod) { p.Spec.HostNetwork = true }
 

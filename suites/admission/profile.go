@@ -58,12 +58,12 @@ func profileTokenFile(ctx context.Context, t *suites.T) {
 	for _, n := range names {
 		t.Case(ctx, n.name, func(ctx context.Context, t *suites.T) {
 			pod := newPod(sa, called(n.pod, n.generated))
-			file, _ := observe(pod, admit(ctx, t, ns, pod)).containers["app"].variable(tokenFileVar)
+			file, _ := observe(pod, admit(ctx, t, ns, pod)).containers["app"].variable(suites.TokenFileVariable)
 			if profile.AtLeast("1.6.1") {
-				t.Check(latestTokenFile.MatchString(file), "%s is %s, want a match of %s (profile %s)", tokenFileVar, file, latestTokenFile, profile)
+				t.Check(latestTokenFile.MatchString(file), "%s is %s, want a match of %s (profile %s)", suites.TokenFileVariable, file, latestTokenFile, profile)
 				return
 			}
-			t.Equal(tokenFileVar, profile.TokenFile(n.pod, n.generated), file)
+			t.Equal(suites.TokenFileVariable, profile.TokenFile(n.pod, n.generated), file)
 		})
 	}
 }

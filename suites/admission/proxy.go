@@ -115,7 +115,7 @@ func proxyInjectedOnRequest(ctx context.Context, t *suites.T) {
 
 func proxyDeclined(ctx context.Context, t *suites.T) {
 	ns, sa := t.Namespace(ctx), t.ServiceAccount(ctx, "app", identified())
-	pod := newPod(sa, annotated(proxyAnnotation, "false"), withInit(container("init")))
+	pod := newPod(sa, annotated(suites.ProxyAnnotation, "false"), withInit(container("init")))
 	got := admit(ctx, t, ns, pod)
 	t.Equal("containers", containerNames(pod), containerNames(got))
 	expectIdentity(t, pod, got, "app", "init")
@@ -145,7 +145,7 @@ func proxyPort(ctx context.Context, t *suites.T) {
 	t.Case(ctx, "default 8000", func(ctx context.Context, t *suites.T) { expect(ctx, t, "8000", newPod(sa, withProxy)) })
 	for _, port := range []string{"1", "80", "8080", "65535"} {
 		t.Case(ctx, port, func(ctx context.Context, t *suites.T) {
-			expect(ctx, t, port, newPod(sa, withProxy, annotated(proxyPortAnnotation, port)))
+			expect(ctx, t, port, newPod(sa, withProxy, annotated(suites.ProxyPortAnnotation, port)))
 		})
 	}
 }
@@ -190,19 +190,19 @@ func proxyPortRefused(ctx context.Context, t *suites.T) {
 	ns, sa := t.Namespace(ctx), t.ServiceAccount(ctx, "app", identified())
 	for _, port := range []string{"abc", "80a", "8000.0", "1e3", "0x50"} {
 		t.Case(ctx, fmt.Sprintf("%q is not a number", port), func(ctx context.Context, t *suites.T) {
-			pod := newPod(sa, withProxy, annotated(proxyPortAnnotation, port))
-			expectRefused(ctx, t, ns, pod, "failed to parse proxy sidecar port: ", annotated(proxyPortAnnotation, "8000"))
+			pod := newPod(sa, withProxy, annotated(suites.ProxyPortAnnotation, port))
+			expectRefused(ctx, t, ns, pod, "failed to parse proxy sidecar port: ", annotated(suites.ProxyPortAnnotation, "8000"))
 		})
 	}
 	for _, port := range []string{"0", "-1", "65536", "70000", "4294975296", "99999999999999999999"} {
 		t.Case(ctx, port+" is out of range", func(ctx context.Context, t *suites.T) {
-			pod := newPod(sa, withProxy, annotated(proxyPortAnnotation, port))
+			pod := newPod(sa, withProxy, annotated(suites.ProxyPortAnnotation, port))
 			refusal := refuse(ctx, t, ns, pod)
 			// By the webhook (400) or by API validation (422).
 			t.Check(refusal.Code == http.StatusBadRequest || refusal.Code == http.StatusUnprocessableEntity, "the refusal has code %d, want 400 or 422: %s", refusal.Code, refusal.Message)
 			t.Check(strings.Contains(strings.ToLower(refusal.Message), "port"), "the refusal does not speak of the port: %s", refusal.Message)
 			control := pod.DeepCopy()
-			annotated(proxyPortAnnotation, "8000")(control)
+			annotated(suites.ProxyPortAnnotation, "8000")(control)
 			expectIdentity(t, control, admit(ctx, t, ns, control), "app")
 		})
 	}
@@ -212,7 +212,7 @@ func proxyPortIgnored(ctx context.Context, t *suites.T) {
 	ns, sa := t.Namespace(ctx), t.ServiceAccount(ctx, "app", identified())
 	for _, port := range []string{"abc", "0", "70000", "8080"} {
 		t.Case(ctx, fmt.Sprintf("%q", port), func(ctx context.Context, t *suites.T) {
-			pod := newPod(sa, annotated(proxyPortAnnotation, port))
+			pod := newPod(sa, annotated(suites.ProxyPortAnnotation, port))
 			got := admit(ctx, t, ns, pod)
 			t.Equal("containers", containerNames(pod), containerNames(got))
 			expectIdentity(t, pod, got, "app")
@@ -231,7 +231,7 @@ func proxyHostNetwork(ctx context.Context, t *suites.T) {
 		expectIdentity(t, pod, admit(ctx, t, ns, pod), "app")
 	})
 	t.Case(ctx, `hostNetwork with the proxy declined by "false"`, func(ctx context.Context, t *suites.T) {
-		pod := newPod(sa, hostNetwork, annotated(proxyAnnotation, "false"))
+		pod := newPod(sa, hostNetwork, annotated(suites.ProxyAnnotation, "false"))
 		expectIdentity(t, pod, admit(ctx, t, ns, pod), "app")
 	})
 }
@@ -267,7 +267,7 @@ func proxySecurityContext(ctx context.Context, t *suites.T) {
 	for _, name := range []string{proxyName, proxyInitName} {
 		check(name+" carries the variables and the mount", func(t *suites.T) {
 			in := observe(pod, got).containers[name]
-			for _, v := range []string{clientIDVar, tenantIDVar, tokenFileVar, authorityHostVar} {
+			for _, v := range []string{suites.ClientIDVariable, suites.TenantIDVariable, suites.TokenFileVariable, suites.AuthorityHostVariable} {
 				_, ok := in.variable(v)
 				t.Check(ok, "container %s did not get %s", name, v)
 			}

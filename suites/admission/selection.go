@@ -81,7 +81,7 @@ func selectExactLabel(ctx context.Context, t *suites.T) {
 	})
 	for _, value := range []string{"True", "TRUE", "tRUE", "1", "yes", "on", "t", "tru", "true1", "true.true", "false", "0", "enabled", ""} {
 		t.Case(ctx, fmt.Sprintf("%q is left untouched", value), func(ctx context.Context, t *suites.T) {
-			pod := newPod(sa, func(p *corev1.Pod) { p.Labels[useLabel] = value })
+			pod := newPod(sa, func(p *corev1.Pod) { p.Labels[suites.UseLabel] = value })
 			expectUntouched(t, pod, admit(ctx, t, ns, pod))
 		})
 	}
@@ -89,7 +89,7 @@ func selectExactLabel(ctx context.Context, t *suites.T) {
 		{"no label at all", unlabelled},
 		{"the label's key in capitals", func(p *corev1.Pod) { unlabelled(p); p.Labels["azure.workload.identity/Use"] = "true" }},
 		{"a label of a like name", func(p *corev1.Pod) { unlabelled(p); p.Labels["workload.identity/use"] = "true" }},
-		{"an annotation of that name", func(p *corev1.Pod) { unlabelled(p); annotated(useLabel, "true")(p) }},
+		{"an annotation of that name", func(p *corev1.Pod) { unlabelled(p); annotated(suites.UseLabel, "true")(p) }},
 	} {
 		t.Case(ctx, v.name+" is left untouched", func(ctx context.Context, t *suites.T) {
 			pod := newPod(sa, v.change)
@@ -100,7 +100,7 @@ func selectExactLabel(ctx context.Context, t *suites.T) {
 
 func selectNotByOtherObjects(ctx context.Context, t *suites.T) {
 	ns := t.Namespace(ctx)
-	label := fmt.Appendf(nil, `{"metadata":{"labels":{%q:"true"}}}`, useLabel)
+	label := fmt.Appendf(nil, `{"metadata":{"labels":{%q:"true"}}}`, suites.UseLabel)
 	_, err := t.Kube().CoreV1().Namespaces().Patch(ctx, ns, types.MergePatchType, label, metav1.PatchOptions{})
 	t.Must(err, "label namespace %s", ns)
 	plain, labelled := t.ServiceAccount(ctx, "plain", identified()), t.ServiceAccount(ctx, "labelled", identified())
@@ -166,8 +166,8 @@ func selectPodsOfControllers(ctx context.Context, t *suites.T) {
 			pod := newPod(sa, v.change)
 			got := admit(ctx, t, ns, pod)
 			expectIdentity(t, pod, got, "app")
-			value, _ := observe(pod, got).containers["app"].variable(clientIDVar)
-			t.Equal(clientIDVar, clientID, value)
+			value, _ := observe(pod, got).containers["app"].variable(suites.ClientIDVariable)
+			t.Equal(suites.ClientIDVariable, clientID, value)
 		})
 	}
 }
@@ -222,7 +222,7 @@ func interceptPodCreateOnly(ctx context.Context, t *suites.T) {
 			expectUntouched(t, pod, got)
 		})
 	}
-	labelNow := fmt.Sprintf(`{"metadata":{"labels":{%q:"true"}}}`, useLabel)
+	labelNow := fmt.Sprintf(`{"metadata":{"labels":{%q:"true"}}}`, suites.UseLabel)
 	patch("an update that adds the label", plain, labelNow)
 	patch("an update of a labelled pod", labelled, `{"metadata":{"labels":{"other":"label"}}}`)
 	patch("a status update", labelled, `{"status":{"conditions":[{"type":"wi-e2e.dev/Seen","status":"True"}]}}`, "status")

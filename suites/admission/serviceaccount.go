@@ -68,15 +68,15 @@ func serviceAccountTests() []suites.Test {
 
 // clientIDOf is the injected client id of container "app".
 func clientIDOf(sent, got *corev1.Pod) string {
-	value, _ := observe(sent, got).containers["app"].variable(clientIDVar)
+	value, _ := observe(sent, got).containers["app"].variable(suites.ClientIDVariable)
 	return value
 }
 
 func serviceAccountOfPod(ctx context.Context, t *suites.T) {
 	ns := t.Namespace(ctx)
-	t.ServiceAccount(ctx, "default", map[string]string{clientIDAnnotation: "id-of-default"})
-	t.ServiceAccount(ctx, "named", map[string]string{clientIDAnnotation: "id-of-named"})
-	t.ServiceAccount(ctx, "other", map[string]string{clientIDAnnotation: "id-of-other"})
+	t.ServiceAccount(ctx, "default", map[string]string{suites.ClientIDAnnotation: "id-of-default"})
+	t.ServiceAccount(ctx, "named", map[string]string{suites.ClientIDAnnotation: "id-of-named"})
+	t.ServiceAccount(ctx, "other", map[string]string{suites.ClientIDAnnotation: "id-of-other"})
 	for _, c := range []struct{ name, account, want string }{
 		{"a named account", "named", "id-of-named"},
 		{"another named account", "other", "id-of-other"},
@@ -85,12 +85,12 @@ func serviceAccountOfPod(ctx context.Context, t *suites.T) {
 	} {
 		t.Case(ctx, c.name, func(ctx context.Context, t *suites.T) {
 			pod := newPod(c.account)
-			t.Equal(clientIDVar, c.want, clientIDOf(pod, admit(ctx, t, ns, pod)))
+			t.Equal(suites.ClientIDVariable, c.want, clientIDOf(pod, admit(ctx, t, ns, pod)))
 		})
 	}
 	t.Case(ctx, "the deprecated field serviceAccount", func(ctx context.Context, t *suites.T) {
 		pod := newPod("", func(p *corev1.Pod) { p.Spec.DeprecatedServiceAccount = "named" })
-		t.Equal(clientIDVar, "id-of-named", clientIDOf(pod, admit(ctx, t, ns, pod)))
+		t.Equal(suites.ClientIDVariable, "id-of-named", clientIDOf(pod, admit(ctx, t, ns, pod)))
 	})
 }
 
@@ -101,9 +101,9 @@ func serviceAccountJustCreated(ctx context.Context, t *suites.T) {
 		t.Case(ctx, fmt.Sprintf("pairs %d to %d", row*pairs+1, (row+1)*pairs), func(ctx context.Context, t *suites.T) {
 			for i := row * pairs; i < (row+1)*pairs; i++ {
 				id := fmt.Sprintf("id-%02d", i)
-				sa := t.ServiceAccount(ctx, fmt.Sprintf("new-%02d", i), map[string]string{clientIDAnnotation: id})
+				sa := t.ServiceAccount(ctx, fmt.Sprintf("new-%02d", i), map[string]string{suites.ClientIDAnnotation: id})
 				pod := newPod(sa)
-				t.Equal(fmt.Sprintf("%s of pair %d", clientIDVar, i+1), id, clientIDOf(pod, admit(ctx, t, ns, pod)))
+				t.Equal(fmt.Sprintf("%s of pair %d", suites.ClientIDVariable, i+1), id, clientIDOf(pod, admit(ctx, t, ns, pod)))
 			}
 		})
 	}
@@ -144,10 +144,10 @@ func serviceAccountMissingDirect(ctx context.Context, t *suites.T) {
 
 func serviceAccountChangesLater(ctx context.Context, t *suites.T) {
 	ns := t.Namespace(ctx)
-	sa := t.ServiceAccount(ctx, "app", map[string]string{clientIDAnnotation: "id-before"})
+	sa := t.ServiceAccount(ctx, "app", map[string]string{suites.ClientIDAnnotation: "id-before"})
 	existing := create(ctx, t, ns, newPod(sa, gated, func(p *corev1.Pod) { p.Name = "existing" }))
 
-	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"id-after"}}}`, clientIDAnnotation)
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"id-after"}}}`, suites.ClientIDAnnotation)
 	_, err := t.Kube().CoreV1().ServiceAccounts(ns).Patch(ctx, sa, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	t.Must(err, "change the annotation of service account %s/%s", ns, sa)
 
@@ -158,7 +158,7 @@ func serviceAccountChangesLater(ctx context.Context, t *suites.T) {
 			pod := newPod(sa)
 			got := clientIDOf(pod, admit(ctx, t, ns, pod))
 			if pods++; got == "id-after" || time.Since(changed) > annotationBudget {
-				t.Equal(clientIDVar, "id-after", got)
+				t.Equal(suites.ClientIDVariable, "id-after", got)
 				break
 			}
 		}
@@ -183,14 +183,14 @@ func serviceAccountValuesAsGiven(ctx context.Context, t *suites.T) {
 		{"other scripts", "kunde-größe-客户"},
 		{"a thousand characters", strings.Repeat("x", 1000)},
 	} {
-		sa := t.ServiceAccount(ctx, fmt.Sprintf("given-%d", i), map[string]string{clientIDAnnotation: v.value, tenantIDAnnotation: "tenant " + v.value})
+		sa := t.ServiceAccount(ctx, fmt.Sprintf("given-%d", i), map[string]string{suites.ClientIDAnnotation: v.value, suites.TenantIDAnnotation: "tenant " + v.value})
 		t.Case(ctx, v.name, func(ctx context.Context, t *suites.T) {
 			pod := newPod(sa)
 			app := observe(pod, admit(ctx, t, ns, pod)).containers["app"]
-			client, _ := app.variable(clientIDVar)
-			tenant, _ := app.variable(tenantIDVar)
-			t.Equal(clientIDVar, v.value, client)
-			t.Equal(tenantIDVar, "tenant "+v.value, tenant)
+			client, _ := app.variable(suites.ClientIDVariable)
+			tenant, _ := app.variable(suites.TenantIDVariable)
+			t.Equal(suites.ClientIDVariable, v.value, client)
+			t.Equal(suites.TenantIDVariable, "tenant "+v.value, tenant)
 		})
 	}
 }

@@ -85,7 +85,7 @@ func skipNames(ctx context.Context, t *suites.T) {
 		{"a;b;ab", []string{"a", "b", "ab"}},
 	} {
 		t.Case(ctx, fmt.Sprintf("%q", c.annotation), func(ctx context.Context, t *suites.T) {
-			pod := newPod(sa, withContainers(container("a"), container("b"), container("ab")), annotated(skipAnnotation, c.annotation))
+			pod := newPod(sa, withContainers(container("a"), container("b"), container("ab")), annotated(suites.SkipAnnotation, c.annotation))
 			expectSkipped(t, pod, admit(ctx, t, ns, pod), c.skipped...)
 		})
 	}
@@ -100,13 +100,13 @@ func skipLeavesTheOthers(ctx context.Context, t *suites.T) {
 	for _, skip := range []string{"app", "second", "init", "first-init", "sidecar"} {
 		t.Case(ctx, "skipping "+skip, func(ctx context.Context, t *suites.T) {
 			pod := newPod(sa, withContainers(container("app"), container("second")),
-				withInit(container("first-init"), container("init")), withSidecar("sidecar"), annotated(skipAnnotation, skip))
+				withInit(container("first-init"), container("init")), withSidecar("sidecar"), annotated(suites.SkipAnnotation, skip))
 			expectSkipped(t, pod, admit(ctx, t, ns, pod), skip)
 		})
 	}
 	t.Case(ctx, "a skipped container keeps what it declares", func(ctx context.Context, t *suites.T) {
-		own := []corev1.EnvVar{{Name: clientIDVar, Value: "mine"}, {Name: "OTHER", Value: "too"}}
-		pod := newPod(sa, withContainers(container("app", own...), container("second")), annotated(skipAnnotation, "app"))
+		own := []corev1.EnvVar{{Name: suites.ClientIDVariable, Value: "mine"}, {Name: "OTHER", Value: "too"}}
+		pod := newPod(sa, withContainers(container("app", own...), container("second")), annotated(suites.SkipAnnotation, "app"))
 		got := admit(ctx, t, ns, pod)
 		expectSkipped(t, pod, got, "app")
 		t.Equal("the skipped container's variables", own, find(got, "app").Env)
@@ -116,7 +116,7 @@ func skipLeavesTheOthers(ctx context.Context, t *suites.T) {
 func skipNotOnServiceAccount(ctx context.Context, t *suites.T) {
 	ns := t.Namespace(ctx)
 	annotations := identified()
-	annotations[skipAnnotation] = "app;init"
+	annotations[suites.SkipAnnotation] = "app;init"
 	sa := t.ServiceAccount(ctx, "skips", annotations)
 	pod := newPod(sa, withInit(container("init")))
 	expectSkipped(t, pod, admit(ctx, t, ns, pod))
@@ -135,14 +135,14 @@ func skipProxyContainers(ctx context.Context, t *suites.T) {
 		{"app", []string{"app"}},
 	} {
 		t.Case(ctx, fmt.Sprintf("%q", c.annotation), func(ctx context.Context, t *suites.T) {
-			pod := newPod(sa, withProxy, annotated(skipAnnotation, c.annotation))
+			pod := newPod(sa, withProxy, annotated(suites.SkipAnnotation, c.annotation))
 			got := admit(ctx, t, ns, pod)
 			in := observe(pod, got)
 			for _, name := range []string{"app", proxyName, proxyInitName} {
-				_, ok := in.containers[name].variable(tokenFileVar)
+				_, ok := in.containers[name].variable(suites.TokenFileVariable)
 				want := !slices.Contains(c.skipped, name)
 				t.Check(find(got, name) != nil, "container %s is missing in the admitted pod", name)
-				t.Check(ok == want, "container %s has %s: %v, want %v", name, tokenFileVar, ok, want)
+				t.Check(ok == want, "container %s has %s: %v, want %v", name, suites.TokenFileVariable, ok, want)
 				t.Check((len(in.containers[name].mounts) == 1) == want, "container %s has %d mounts", name, len(in.containers[name].mounts))
 			}
 		})

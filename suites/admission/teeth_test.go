@@ -105,7 +105,7 @@ func set(name, value string) func(c *corev1.Container) {
 
 var mutants = []mutant{
 	{"the label's value is not looked at", "SEL-01", nil, func(w *registrationv1.MutatingWebhook) {
-		w.ObjectSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: useLabel, Operator: metav1.LabelSelectorOpExists}}}
+		w.ObjectSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: suites.UseLabel, Operator: metav1.LabelSelectorOpExists}}}
 	}},
 	{"every pod is mutated", "SEL-02", nil, func(w *registrationv1.MutatingWebhook) { w.ObjectSelector = nil }},
 	{"updates are intercepted", "SEL-03", nil, func(w *registrationv1.MutatingWebhook) {
@@ -188,7 +188,7 @@ var mutants = []mutant{
 	}, nil},
 	{"annotation values are trimmed", "SA-05", accountValues(strings.TrimSpace), nil},
 	{"annotation values are lower-cased", "SA-05", accountValues(strings.ToLower), nil},
-	{"no client id", "ENV-01", onEach(drop(clientIDVar)), nil},
+	{"no client id", "ENV-01", onEach(drop(suites.ClientIDVariable)), nil},
 	{"variables are prepended", "ENV-01", onEach(func(c *corev1.Container) {
 		own := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return strings.HasPrefix(e.Name, "AZURE_") })
 		if own > 0 {
@@ -196,27 +196,27 @@ var mutants = []mutant{
 		}
 	}), nil},
 	{"an empty client id is injected", "ENV-02", onEach(func(c *corev1.Container) {
-		if !declaresVariable(c, clientIDVar) {
-			c.Env = append(c.Env, corev1.EnvVar{Name: clientIDVar})
+		if !declaresVariable(c, suites.ClientIDVariable) {
+			c.Env = append(c.Env, corev1.EnvVar{Name: suites.ClientIDVariable})
 		}
 	}), nil},
 	{"an empty tenant falls back", "ENV-03", func(w *typedWebhook) {
 		account := w.account
 		w.account = func(ctx context.Context, ns, name string) (map[string]string, error) {
 			read, err := account(ctx, ns, name)
-			if read = maps.Clone(read); read[tenantIDAnnotation] == "" {
-				delete(read, tenantIDAnnotation)
+			if read = maps.Clone(read); read[suites.TenantIDAnnotation] == "" {
+				delete(read, suites.TenantIDAnnotation)
 			}
 			return read, err
 		}
 	}, nil},
-	{"the token file is elsewhere", "ENV-04", onEach(set(tokenFileVar, "/var/run/secrets/azure/tokens/token")), nil},
-	{"the authority has no slash", "ENV-05", onEach(set(authorityHostVar, "https://login.microsoftonline.us")), nil},
-	{"the authority is another cloud's", "ENV-05", onEach(set(authorityHostVar, "https://login.microsoftonline.com/")), nil},
+	{"the token file is elsewhere", "ENV-04", onEach(set(suites.TokenFileVariable, "/var/run/secrets/azure/tokens/token")), nil},
+	{"the authority has no slash", "ENV-05", onEach(set(suites.AuthorityHostVariable, "https://login.microsoftonline.us")), nil},
+	{"the authority is another cloud's", "ENV-05", onEach(set(suites.AuthorityHostVariable, "https://login.microsoftonline.com/")), nil},
 	{"the user's client id is overwritten", "ENV-06", onEach(func(c *corev1.Container) {
 		for i := range c.Env {
-			if c.Env[i].Name == clientIDVar {
-				c.Env[i] = corev1.EnvVar{Name: clientIDVar, Value: clientID}
+			if c.Env[i].Name == suites.ClientIDVariable {
+				c.Env[i] = corev1.EnvVar{Name: suites.ClientIDVariable, Value: clientID}
 			}
 		}
 	}), nil},
@@ -282,7 +282,7 @@ var mutants = []mutant{
 	}, nil},
 	{"hexadecimal numbers are read", "EXP-04", func(w *typedWebhook) {
 		w.expiration = func(pod, account map[string]string) (int64, error) {
-			if n, err := strconv.ParseInt(pod[expirationAnnotation], 0, 64); err == nil {
+			if n, err := strconv.ParseInt(pod[suites.ExpirationAnnotation], 0, 64); err == nil {
 				return n, inBounds(n)
 			}
 			return expirationOf(pod, account)
@@ -291,8 +291,8 @@ var mutants = []mutant{
 	{"space around a number is ignored", "EXP-04", func(w *typedWebhook) {
 		w.expiration = func(pod, account map[string]string) (int64, error) {
 			pod = maps.Clone(pod)
-			if pod[expirationAnnotation] != "" {
-				pod[expirationAnnotation] = strings.TrimSpace(pod[expirationAnnotation])
+			if pod[suites.ExpirationAnnotation] != "" {
+				pod[suites.ExpirationAnnotation] = strings.TrimSpace(pod[suites.ExpirationAnnotation])
 			}
 			return expirationOf(pod, account)
 		}
@@ -300,7 +300,7 @@ var mutants = []mutant{
 	{"the service account's value is not checked", "EXP-05", func(w *typedWebhook) {
 		w.expiration = func(pod, account map[string]string) (int64, error) {
 			n, err := expirationOf(pod, account)
-			if err != nil && pod[expirationAnnotation] == "" {
+			if err != nil && pod[suites.ExpirationAnnotation] == "" {
 				return 3600, nil
 			}
 			return n, err
@@ -328,7 +328,7 @@ var mutants = []mutant{
 	{"the service account skips", "SKP-03", func(w *typedWebhook) {
 		w.before = func(p *corev1.Pod) {
 			if p.Spec.ServiceAccountName == "skips" {
-				annotated(skipAnnotation, "app;init")(p)
+				annotated(suites.SkipAnnotation, "app;init")(p)
 			}
 		}
 	}, nil},
@@ -339,15 +339,15 @@ var mutants = []mutant{
 	}, nil},
 	{"the proxy is always injected", "PRX-01", func(w *typedWebhook) {
 		w.before = func(p *corev1.Pod) {
-			if _, ok := p.Annotations[proxyAnnotation]; !ok && !p.Spec.HostNetwork {
-				annotated(proxyAnnotation, "true")(p)
+			if _, ok := p.Annotations[suites.ProxyAnnotation]; !ok && !p.Spec.HostNetwork {
+				annotated(suites.ProxyAnnotation, "true")(p)
 			}
 		}
 	}, nil},
 	{"the annotation's value is not looked at", "PRX-02", func(w *typedWebhook) {
 		w.before = func(p *corev1.Pod) {
-			if _, ok := p.Annotations[proxyAnnotation]; ok {
-				p.Annotations[proxyAnnotation] = "true"
+			if _, ok := p.Annotations[suites.ProxyAnnotation]; ok {
+				p.Annotations[suites.ProxyAnnotation] = "true"
 			}
 		}
 	}, nil},
@@ -431,7 +431,7 @@ func bounds(low, high int64) func(*typedWebhook) {
 				return n, nil
 			}
 			for _, annotations := range []map[string]string{pod, account} {
-				if m, parseErr := strconv.ParseInt(annotations[expirationAnnotation], 10, 64); parseErr == nil && m >= low && m <= high {
+				if m, parseErr := strconv.ParseInt(annotations[suites.ExpirationAnnotation], 10, 64); parseErr == nil && m >= low && m <= high {
 					return m, nil
 				}
 			}
@@ -638,7 +638,7 @@ func (l *lab) install(t *testing.T, run string, profile subject.Profile, break_ 
 			ReinvocationPolicy:      ptr.To(registrationv1.IfNeededReinvocationPolicy),
 			TimeoutSeconds:          ptr.To[int32](10),
 			AdmissionReviewVersions: []string{"v1"},
-			ObjectSelector:          &metav1.LabelSelector{MatchLabels: map[string]string{useLabel: "true"}},
+			ObjectSelector:          &metav1.LabelSelector{MatchLabels: map[string]string{suites.UseLabel: "true"}},
 			// Keeps the webhooks apart, without a namespaceSelector that SEL-06 would look at.
 			MatchConditions: []registrationv1.MatchCondition{{
 				Name: "namespaces-of-its-own-run", Expression: fmt.Sprintf("request.namespace.startsWith('wi-e2e-%s-')", run),

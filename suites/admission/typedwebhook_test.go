@@ -18,6 +18,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+
+	"github.com/wi-e2e/wi-e2e/suites"
 )
 
 // typedWebhook is a second implementation of the rules, written as webhooks usually are: it decodes
@@ -68,9 +70,9 @@ func newTypedWebhook(kube kubernetes.Interface, profile subject.Profile) *typedW
 }
 
 func expirationOf(pod, account map[string]string) (int64, error) {
-	text := pod[expirationAnnotation]
+	text := pod[suites.ExpirationAnnotation]
 	if text == "" {
-		text = account[expirationAnnotation]
+		text = account[suites.ExpirationAnnotation]
 	}
 	if text == "" {
 		return 3600, nil
@@ -167,7 +169,7 @@ func (w *typedWebhook) patch(ctx context.Context, request *admissionv1.Admission
 }
 
 func (w *typedWebhook) mutate(pod *corev1.Pod, account map[string]string) error {
-	if pod.Annotations[proxyAnnotation] == "true" {
+	if pod.Annotations[suites.ProxyAnnotation] == "true" {
 		if err := w.injectProxy(pod); err != nil {
 			return err
 		}
@@ -185,18 +187,18 @@ func (w *typedWebhook) mutate(pod *corev1.Pod, account map[string]string) error 
 		volume = claimReservedVolume(pod, volume)
 	}
 	directory, token := file[:strings.LastIndex(file, "/")], file[strings.LastIndex(file, "/")+1:]
-	tenant, ok := account[tenantIDAnnotation]
+	tenant, ok := account[suites.TenantIDAnnotation]
 	if !ok {
 		tenant = w.tenant
 	}
-	skip := w.skipped(pod.Annotations[skipAnnotation])
+	skip := w.skipped(pod.Annotations[suites.SkipAnnotation])
 	for _, c := range allContainers(pod) {
 		if slices.Contains(skip, c.Name) {
 			continue
 		}
 		for _, e := range []corev1.EnvVar{
-			{Name: clientIDVar, Value: account[clientIDAnnotation]}, {Name: tenantIDVar, Value: tenant},
-			{Name: tokenFileVar, Value: file}, {Name: authorityHostVar, Value: w.host},
+			{Name: suites.ClientIDVariable, Value: account[suites.ClientIDAnnotation]}, {Name: suites.TenantIDVariable, Value: tenant},
+			{Name: suites.TokenFileVariable, Value: file}, {Name: suites.AuthorityHostVariable, Value: w.host},
 		} {
 			if (e.Value != "" || !w.profile.AtLeast("1.5.1")) && !w.declares(c, e.Name) {
 				c.Env = append(c.Env, e)
@@ -232,7 +234,7 @@ func claimReservedVolume(pod *corev1.Pod, name string) string {
 }
 
 func (w *typedWebhook) injectProxy(pod *corev1.Pod) error {
-	annotation, set := pod.Annotations[proxyPortAnnotation]
+	annotation, set := pod.Annotations[suites.ProxyPortAnnotation]
 	port, err := w.port(annotation, set)
 	if err != nil {
 		return err

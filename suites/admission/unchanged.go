@@ -243,7 +243,7 @@ func featureOff(f field, refusal *metav1.Status) bool {
 	return false
 }
 
-var labelled = object{"metadata": object{"labels": object{useLabel: "true"}}}
+var labelled = object{"metadata": object{"labels": object{suites.UseLabel: "true"}}}
 
 // richPod has many containers, volumes of many kinds, and fields that depend on each other. Some of its containers have
 // requests, so that its QoS class stays the same with a proxy beside them.
@@ -265,10 +265,10 @@ func unchangedRichPod(ctx context.Context, t *suites.T) {
 		}},
 		{"with the default token's mount", func(metadata, spec object) { delete(spec, "automountServiceAccountToken") }},
 		{"with a skipped container", func(metadata, spec object) {
-			metadata["annotations"] = object{skipAnnotation: "app;migrate"}
+			metadata["annotations"] = object{suites.SkipAnnotation: "app;migrate"}
 		}},
 		{"with the proxy", func(metadata, spec object) {
-			metadata["annotations"] = object{proxyAnnotation: "true"}
+			metadata["annotations"] = object{suites.ProxyAnnotation: "true"}
 		}},
 	} {
 		t.Case(ctx, c.name, func(ctx context.Context, t *suites.T) {

@@ -160,7 +160,7 @@ func TestWhatCountsAsInjected(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, got := plain(), plain()
-			got["metadata"].(object)["labels"].(object)[useLabel] = "true"
+			got["metadata"].(object)["labels"].(object)[suites.UseLabel] = "true"
 			c.change(child(got, "spec"), byName(child(got, "spec"), "containers", "app"))
 			removeInjected(got, want)
 			if diff := cmp.Diff(want, got); (diff == "") != c.unchanged {
@@ -201,7 +201,7 @@ func inject(pod object) (refusal string) {
 		for c := range items(spec, key) {
 			c["volumeMounts"] = list{object{"name": "token", "mountPath": "/token"}}
 			env, _ := c["env"].(list)
-			c["env"] = append(env, object{"name": clientIDVar, "value": clientID})
+			c["env"] = append(env, object{"name": suites.ClientIDVariable, "value": clientID})
 		}
 	}
 	return ""
@@ -241,7 +241,7 @@ func (s fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(body)
 	}
 	if strings.HasSuffix(r.URL.Path, "/pods") {
-		isLabelled := child(o, "metadata", "labels")[useLabel] == "true"
+		isLabelled := child(o, "metadata", "labels")[suites.UseLabel] == "true"
 		refuse := func(code int, message string) {
 			answer(code, metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: "Failure", Code: int32(code), Message: message})
 		}

@@ -173,7 +173,7 @@ func volumeWithoutContainers(ctx context.Context, t *suites.T) {
 		{"app;init", withInit(container("init"))},
 	} {
 		t.Case(ctx, fmt.Sprintf("skipping %q", c.skip), func(ctx context.Context, t *suites.T) {
-			pod := newPod(sa, c.change, annotated(skipAnnotation, c.skip))
+			pod := newPod(sa, c.change, annotated(suites.SkipAnnotation, c.skip))
 			got := admit(ctx, t, ns, pod)
 			tokenVolume(t, pod, got)
 			expectNoIdentity(t, pod, got, containerNames(pod)...)

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,10 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/azure/clouds"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/existing"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
@@ -26,6 +29,13 @@ const ConfigKind = "RunConfig"
 var (
 	Providers = []string{"local", existing.Name}
 	Subjects  = []string{"reference", "manifest", "helm", "preinstalled"}
+	// AzureModes are the values of AzureConfig.Mode.
+	AzureModes = []string{emulatedAzure, realAzure}
+)
+
+const (
+	emulatedAzure = "emulated"
+	realAzure     = "real"
 )
 
 // Config is what a run is asked to do (RunConfig of wi-e2e.dev/v1alpha1).
@@ -33,6 +43,7 @@ type Config struct {
 	APIVersion string           `json:"apiVersion"`
 	Kind       string           `json:"kind"`
 	Cluster    ClusterConfig    `json:"cluster,omitempty"`
+	Azure      AzureConfig      `json:"azure,omitempty"`
 	Subject    SubjectConfig    `json:"subject,omitempty"`
 	Select     suites.Selection `json:"select,omitempty"`
 	// Seed orders the tests; 0 draws one, which the record tells.
@@ -54,6 +65,32 @@ type ClusterConfig struct {
 	Context           string `json:"context,omitempty"`
 	// Keep leaves the cluster and what the run put on it as they are.
 	Keep bool `json:"keep,omitempty"`
+}
+
+// AzureConfig says which Azure to use.
+type AzureConfig struct {
+	// Mode is one of AzureModes; empty means emulated.
+	Mode string `json:"mode,omitempty"`
+	// EmulatorImage is a wi-e2e image that the cluster can pull, where images cannot be loaded into it.
+	EmulatorImage string `json:"emulatorImage,omitempty"`
+	// Cloud is the name of a known cloud, for the real Azure; empty is that of subject.environment. Custom is a cloud of one's own instead.
+	Cloud          string       `json:"cloud,omitempty"`
+	Custom         *CustomCloud `json:"custom,omitempty"`
+	SubscriptionID string       `json:"subscriptionID,omitempty"`
+	Location       string       `json:"location,omitempty"`
+	// Tags are put on the resource group, beside those of the run.
+	Tags map[string]string `json:"tags,omitempty"`
+	// PropagationBudget bounds the wait until a new federated credential is known, such as "5m".
+	PropagationBudget metav1.Duration `json:"propagationBudget,omitzero"`
+}
+
+// CustomCloud is an Azure of one's own, such as Azure Stack Hub.
+type CustomCloud struct {
+	Authority       string `json:"authority"`
+	ResourceManager string `json:"resourceManager"`
+	// Audience of tokens for Resource Manager.
+	Audience    string `json:"audience"`
+	VaultSuffix string `json:"vaultSuffix"`
 }
 
 // SubjectConfig says what to test.
@@ -143,12 +180,42 @@ func (c *Config) Validate() error {
 	case len(s.ImageArchives) > 0 && s.kind(c) == "preinstalled":
 		return usage("image archives go with a subject that the run installs")
 	}
+	if err := c.Azure.validate(); err != nil {
+		return err
+	}
 	if s.Profile != "" {
 		if _, err := subject.ParseProfile(s.Profile); err != nil {
 			return &UsageError{err}
 		}
 	}
 	return nil
+}
+
+func (a AzureConfig) validate() error {
+	switch {
+	case a.Mode != "" && !slices.Contains(AzureModes, a.Mode):
+		return usage("unknown azure %q (there are: %s)", a.Mode, strings.Join(AzureModes, ", "))
+	case a.Mode == realAzure && a.EmulatorImage != "":
+		return usage("an emulator's image goes with the emulated Azure")
+	case a.Mode != realAzure && (a.Cloud != "" || a.Custom != nil || a.SubscriptionID != "" || a.Location != "" || len(a.Tags) > 0):
+		return usage("cloud, subscription, location and tags go with the real Azure: --azure real (the emulated one is the subject's)")
+	case a.Cloud != "" && a.Custom != nil:
+		return usage("a cloud is known by its name, or a custom one: leave one of them out")
+	case a.PropagationBudget.Duration < 0:
+		return usage("the propagation budget is negative")
+	}
+	if _, err := a.cloud(""); err != nil {
+		return &UsageError{err}
+	}
+	return nil
+}
+
+// cloud is the one that was asked for, or else the known one of that name.
+func (a AzureConfig) cloud(environment string) (clouds.Cloud, error) {
+	if c := a.Custom; c != nil {
+		return clouds.Custom(c.Authority, c.ResourceManager, c.Audience, c.VaultSuffix)
+	}
+	return clouds.ByName(cmp.Or(a.Cloud, environment))
 }
 
 func (c *Config) usesExisting() bool {
@@ -171,6 +238,9 @@ func (s SubjectConfig) kind(c *Config) string {
 func (c *Config) subject() subject.Subject {
 	s := c.Subject
 	options := subject.Options{ImageArchives: s.ImageArchives, Profile: s.Profile, TenantID: s.TenantID, Environment: s.Environment}
+	if c.Azure.Mode == realAzure && options.TenantID == "" {
+		options.TenantID = os.Getenv("AZURE_TENANT_ID") // a tenant that exists
+	}
 	switch s.kind(c) {
 	case "manifest":
 		return subject.Manifest(s.Manifest, options)

@@ -5,16 +5,18 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/admission"
+	"github.com/wi-e2e/wi-e2e/suites/exchange"
 	"github.com/wi-e2e/wi-e2e/suites/issuer"
 )
 
 // Tests are the tests of all tiers.
-func Tests() []suites.Test { return slices.Concat(admission.Tests(), issuer.Tests()) }
+func Tests() []suites.Test { return slices.Concat(admission.Tests(), issuer.Tests(), exchange.Tests()) }
 
 // factsOf says what cluster and subject can do.
-func factsOf(c cluster.Cluster, in *subject.Installed) suites.Facts {
+func factsOf(config Config, c cluster.Cluster, in *subject.Installed, nodes int) suites.Facts {
 	facts := suites.Facts{Profile: in.Profile}
 	add := func(ok bool, capability suites.Capability) {
 		if ok {
@@ -27,7 +29,25 @@ func factsOf(c cluster.Cluster, in *subject.Installed) suites.Facts {
 	add(rotates, suites.ControlPlaneAccess)
 	add(in.CustomTokenEndpoint != nil, suites.CustomTokenEndpoint)
 	add(in.CustomTokenEndpoint == nil, suites.NoCustomTokenEndpoint)
+	add(nodes > 0, suites.Nodes)
+	facts.Capabilities = append(facts.Capabilities, config.imageCapabilities()...)
 	return facts
+}
+
+// imageCapabilities are the images that can be put on the cluster, and the Azure, whose emulator is one of them.
+func (c *Config) imageCapabilities() []suites.Capability {
+	var capabilities []suites.Capability
+	if c.Azure.Mode == realAzure || c.Azure.EmulatorImage != "" || !c.usesExisting() {
+		capabilities = append(capabilities, suites.AzureAvailable)
+	}
+	if c.usesExisting() {
+		return capabilities
+	}
+	capabilities = append(capabilities, suites.SelfImage)
+	for _, w := range workloads.Catalogue() {
+		capabilities = append(capabilities, suites.WorkloadImage(w.Name))
+	}
+	return capabilities
 }
 
 // ExpectedFacts is what factsOf is going to say of the cluster and subject that the configuration asks
@@ -42,6 +62,7 @@ func (c *Config) ExpectedFacts() suites.Facts {
 	} else {
 		facts.Capabilities = append(facts.Capabilities, suites.NoCustomTokenEndpoint)
 	}
+	facts.Capabilities = append(append(facts.Capabilities, suites.Nodes), c.imageCapabilities()...)
 	if p, err := subject.ParseProfile(c.Subject.Profile); err == nil {
 		facts.Profile = p
 	}

@@ -123,6 +123,9 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 		}
 		r.note("cluster: " + s.provider.Name() + ", " + s.why)
 		r.note("subject: " + underTest.Kind())
+		if err := s.checkAzure(ctx, selected); err != nil {
+			return err
+		}
 		return underTest.Prepare(ctx)
 	})
 	if err == nil {
@@ -134,7 +137,7 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 	var plan *suites.Plan
 	if err == nil {
 		err = r.phase(ctx, "plan", func(context.Context) error {
-			facts := factsOf(s.cluster, s.installed)
+			facts := factsOf(r.config, s.cluster, s.installed, r.record.Cluster.Nodes)
 			for _, c := range facts.Capabilities {
 				r.record.Cluster.Capabilities = append(r.record.Cluster.Capabilities, string(c))
 			}
@@ -143,8 +146,14 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 			return err
 		})
 	}
+	if err == nil && needsAzure(plan) {
+		err = r.phase(ctx, "azure", func(ctx context.Context) error { return s.bringUpAzure(ctx, plan) })
+	}
+	if err == nil && len(neededImages(plan)) > 0 {
+		err = r.phase(ctx, "images", func(ctx context.Context) error { return s.loadImages(ctx, neededImages(plan)) })
+	}
 	if err == nil {
-		r.runTests(ctx, s.env, plan)
+		r.runTests(ctx, s, plan)
 		if ctx.Err() == nil {
 			_ = r.phase(ctx, "cluster health", s.cluster.Health)
 		}
@@ -238,6 +247,7 @@ type stage struct {
 	started   bool // the subject's installation was begun
 	installed *subject.Installed
 	env       *suites.Env
+	azure     azureStage
 }
 
 // bringUp makes or finds the cluster.
@@ -342,14 +352,16 @@ func (s *stage) cleanUp(ctx context.Context) {
 		return
 	}
 	_ = r.phase(ctx, "clean-up", func(ctx context.Context) error {
+		// Azure first, while the emulator is there to be asked.
+		azureLeft := s.removeAzure(ctx)
 		if !r.ownCluster {
-			return errors.Join(s.env.RemoveNamespaces(ctx, r.recordRemoved), s.uninstall(ctx))
+			return errors.Join(azureLeft, s.env.RemoveNamespaces(ctx, r.recordRemoved), s.uninstall(ctx))
 		}
 		name := s.cluster.Name()
 		if err := s.provider.Delete(ctx, name); err != nil {
-			return fmt.Errorf("delete cluster %s: %w", name, err)
+			return errors.Join(azureLeft, fmt.Errorf("delete cluster %s: %w", name, err))
 		}
-		return r.ledger.Removed(r.entry("Cluster", "", name))
+		return errors.Join(azureLeft, r.ledger.Removed(r.entry("Cluster", "", name)))
 	})
 }
 

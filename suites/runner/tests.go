@@ -19,7 +19,7 @@ const (
 )
 
 // runTests executes the plan tier by tier and returns a result for every planned test, in the plan's order.
-func (r *run) runTests(ctx context.Context, env *suites.Env, plan *suites.Plan) {
+func (r *run) runTests(ctx context.Context, s *stage, plan *suites.Plan) {
 	slots := make(chan struct{}, parallelCases)
 	for _, tier := range suites.Tiers {
 		var planned []suites.Planned
@@ -31,8 +31,14 @@ func (r *run) runTests(ctx context.Context, env *suites.Env, plan *suites.Plan) 
 		if len(planned) == 0 || ctx.Err() != nil {
 			continue
 		}
+		if slices.ContainsFunc(planned, func(p suites.Planned) bool { return p.Skip == nil && len(p.Test.Trust) > 0 }) {
+			err := r.phase(ctx, "propagation", func(ctx context.Context) error { return s.awaitPropagation(ctx, planned) })
+			if err != nil {
+				continue // the guard against vacuity tells what was not run
+			}
+		}
 		_ = r.phase(ctx, "tests: "+string(tier), func(ctx context.Context) error {
-			results := r.runTier(ctx, env, tier, planned, slots)
+			results := r.runTier(ctx, s.env, tier, planned, slots)
 			r.record.Tests = append(r.record.Tests, results...)
 			return nil
 		})
@@ -108,8 +114,10 @@ func guardAgainstVacuity(record *reports.Record, plan *suites.Plan, catalogue []
 	}
 	for _, q := range catalogue {
 		if q.Pending != "" {
-			record.Untested = append(record.Untested, reports.Untested{ID: q.ID, Issue: q.Pending})
-			continue
+			record.Untested = append(record.Untested, reports.Untested{ID: q.ID, Part: q.PendingPart, Issue: q.Pending})
+			if q.PendingPart == "" {
+				continue
+			}
 		}
 		result := reports.Requirement{ID: q.ID, Level: string(q.Level), Statement: q.Statement, Source: q.Source, Status: reports.Skip}
 		runnable := false

@@ -1,0 +1,144 @@
+package exchange
+
+import (
+	"context"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/pods"
+	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
+	"github.com/wi-e2e/wi-e2e/suites"
+)
+
+// change of a pod before it is created.
+type change func(*corev1.Pod)
+
+// newPod is a labelled pod that runs one workload in container "app" as the account.
+func newPod(ctx context.Context, t *suites.T, name, workload, account string, changes ...change) *corev1.Pod {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: t.Namespace(ctx), Labels: map[string]string{suites.UseLabel: "true"}},
+		Spec: corev1.PodSpec{
+			ServiceAccountName:            account,
+			AutomountServiceAccountToken:  ptr.To(false),
+			EnableServiceLinks:            ptr.To(false),
+			RestartPolicy:                 corev1.RestartPolicyNever,
+			TerminationGracePeriodSeconds: ptr.To[int64](1),
+			NodeSelector:                  map[string]string{corev1.LabelOSStable: "linux"},
+			HostAliases:                   t.Azure().HostAliases,
+			Containers:                    []corev1.Container{container(t, "app", workload)},
+		},
+	}
+	for _, change := range changes {
+		change(pod)
+	}
+	return pod
+}
+
+// container runs a workload.
+func container(t *suites.T, name, workload string) corev1.Container {
+	a := t.Azure()
+	return corev1.Container{
+		Name: name, Image: t.Image(workload), ImagePullPolicy: corev1.PullIfNotPresent,
+		Env: []corev1.EnvVar{{Name: "KEYVAULT_URL", Value: a.Vault.URL}, {Name: "SECRET_NAME", Value: a.Secret}},
+	}
+}
+
+func withEnv(name, value string) change {
+	return func(pod *corev1.Pod) {
+		env := &pod.Spec.Containers[0].Env
+		*env = append(*env, corev1.EnvVar{Name: name, Value: value})
+	}
+}
+
+func withCredential(credential string) change { return withEnv("WORKLOAD_CREDENTIAL", credential) }
+
+func unlabelled(pod *corev1.Pod) { delete(pod.Labels, suites.UseLabel) }
+
+func annotated(annotations map[string]string) change {
+	return func(pod *corev1.Pod) {
+		if pod.Annotations == nil {
+			pod.Annotations = map[string]string{}
+		}
+		maps.Copy(pod.Annotations, annotations)
+	}
+}
+
+// tokenDir is where byHand mounts a token.
+const tokenDir = "/var/run/secrets/wi-e2e"
+
+// byHand does to the pod what the webhook does to a labelled one, but with a token from another source: a user's mistake,
+// or an attempt.
+func byHand(t *suites.T, clientID string, token corev1.VolumeProjection) change {
+	return func(pod *corev1.Pod) {
+		unlabelled(pod)
+		c := &pod.Spec.Containers[0]
+		c.Env = append(c.Env,
+			corev1.EnvVar{Name: suites.ClientIDVariable, Value: clientID},
+			corev1.EnvVar{Name: suites.TenantIDVariable, Value: t.Azure().TenantID},
+			corev1.EnvVar{Name: suites.TokenFileVariable, Value: tokenDir + "/token"},
+			corev1.EnvVar{Name: suites.AuthorityHostVariable, Value: t.Azure().Authority},
+		)
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "token", MountPath: tokenDir, ReadOnly: true})
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "token", VolumeSource: corev1.VolumeSource{
+			Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{token}},
+		}})
+	}
+}
+
+// outcome is what a workload came to, by its own words and by its exit code.
+type outcome struct {
+	workloads.Result
+	exitCode int32
+}
+
+// run runs the pod to its end and returns what the workload in container "app" came to.
+func run(ctx context.Context, t *suites.T, pod *corev1.Pod) outcome {
+	return runAll(ctx, t, pod)["app"]
+}
+
+// runAll is run for all containers.
+func runAll(ctx context.Context, t *suites.T, pod *corev1.Pod) map[string]outcome {
+	finished, err := pods.Run(ctx, t.Kube(), pod)
+	t.Must(err, "run pod %s", pod.Name)
+	outcomes := map[string]outcome{}
+	for name, c := range finished.Containers {
+		result, err := workloads.Parse(c.Log)
+		t.Must(err, "read what container %s of pod %s came to (exit code %d, %s)", name, pod.Name, c.ExitCode, c.Reason)
+		outcomes[name] = outcome{result, c.ExitCode}
+	}
+	return outcomes
+}
+
+// hasRead expects that the workload read the very secret, and as whom.
+func hasRead(t *suites.T, what string, o outcome, clientID string) {
+	if !t.Check(o.OK, "%s does not get the secret: %s", what, describe(o)) {
+		return
+	}
+	t.Equal("SHA-256 of the secret that "+what+" got", t.Azure().SecretSHA256, o.SecretSHA256)
+	t.Equal("client ID of the token that "+what+" got", clientID, o.ClientID)
+	t.Equal("exit code of "+what, int32(0), o.exitCode)
+	t.Note("%s: %s %s %s with %s: token in %.3f s, secret in %.3f s", what, o.Language, o.Library, o.Version, o.Credential, o.Seconds.Token, o.Seconds.Secret)
+}
+
+// refused expects that the workload did not get the secret, for the one reason.
+func refused(ctx context.Context, t *suites.T, what string, o outcome, stage, code string) {
+	t.Require(!o.OK, "%s gets the secret, and should be refused with %s", what, code)
+	t.Check(string(o.Error.Stage) == stage && o.Error.Code == code, "%s should be refused at stage %s with %s: %s", what, stage, code, describe(o))
+	t.Equal("exit code of "+what, int32(1), o.exitCode)
+	t.Note("%s: %s", what, describe(o))
+}
+
+// describe says why a workload got no secret. What it prints holds neither tokens nor secrets.
+func describe(o outcome) string {
+	if o.Error == nil {
+		return "it got one"
+	}
+	text := string(o.Error.Stage) + ": " + o.Error.Code
+	if o.Error.Code == "" {
+		text += "no answer of Azure"
+	}
+	return text + " (" + o.Error.Message + ")"
+}

@@ -1,0 +1,411 @@
+package runner
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/azure"
+	"github.com/wi-e2e/wi-e2e/fixtures/azure/clouds"
+	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulated"
+	"github.com/wi-e2e/wi-e2e/fixtures/objects"
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/suites"
+)
+
+const (
+	// emulatedPropagation is how long the emulator takes to know a new federated credential or grant. The real Azure takes
+	// "a few seconds", and up to minutes.
+	emulatedPropagation = 3 * time.Second
+	// propagationBudget is what a run waits for one credential unless it is told otherwise (EXC-08).
+	propagationBudget = 5 * time.Minute
+	secretName        = "canary"
+)
+
+// azureStage is the Azure of a run, while it is being set up.
+type azureStage struct {
+	credential azcore.TokenCredential // of the real Azure; nil until it was checked
+	emulator   *emulated.Emulator
+	applier    *objects.Applier // of the emulator
+	made       *azure.Azure
+}
+
+// needsAzure says whether one of the tests that will run does.
+func needsAzure(plan *suites.Plan) bool {
+	return slices.ContainsFunc(plan.Tests, func(p suites.Planned) bool {
+		return p.Skip == nil && slices.Contains(p.Test.Needs, suites.AzureAvailable)
+	})
+}
+
+// checkAzure finds out, before anything is made, whether the real Azure lets us in and could do its part.
+func (s *stage) checkAzure(ctx context.Context, selected []suites.Test) error {
+	c := s.run.config
+	if c.Azure.Mode != realAzure || !slices.ContainsFunc(selected, func(t suites.Test) bool { return slices.Contains(t.Needs, suites.AzureAvailable) }) {
+		return nil
+	}
+	cloud, err := c.Azure.cloud("")
+	if err != nil {
+		return err
+	}
+	credential, err := azure.NewCredential(cloud, nil)
+	if err != nil {
+		return err
+	}
+	if err := credential.Check(ctx); err != nil {
+		return err
+	}
+	if !c.usesExisting() {
+		return errors.New("Azure fetches the cluster's issuer over the internet, where that of a cluster on this machine is not: name a cluster whose issuer is public (--kubeconfig FILE), or use the emulator (--azure emulated)")
+	}
+	s.azure.credential = credential
+	return nil
+}
+
+// bringUpAzure makes what the planned tests need of Azure: the emulator if it is that, a vault with a secret, and the
+// identities that trust the tests' service accounts.
+func (s *stage) bringUpAzure(ctx context.Context, plan *suites.Plan) error {
+	options, err := s.azureOptions(ctx)
+	if err != nil {
+		return err
+	}
+	made, err := azure.New(options)
+	if err != nil {
+		return err
+	}
+	s.azure.made = made
+	if err := made.CreateGroup(ctx); err != nil {
+		return err
+	}
+	value, err := newSecret()
+	if err != nil {
+		return err
+	}
+	a := &suites.Azure{
+		Azure: made, TenantID: options.TenantID, Scope: options.Cloud.VaultAudience() + "/.default", Authority: options.Cloud.Authority(),
+		Secret: secretName, SecretSHA256: hexSHA256(value),
+		Propagation: suites.Propagation{Budget: propagationBudget},
+	}
+	if budget := s.run.config.Azure.PropagationBudget.Duration; budget > 0 {
+		a.Propagation.Budget = budget
+	}
+
+	trusts, err := s.trusts(ctx, plan)
+	if err != nil {
+		return err
+	}
+	var identities map[string]azure.Identity
+	// The vault takes its time, and so do identities; neither waits for the other.
+	both, together := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		a.Vault, err = made.CreateVault(together)
+		return err
+	})
+	both.Go(func() (err error) {
+		identities, err = s.makeIdentities(together, trusts)
+		return err
+	})
+	if err := both.Wait(); err != nil {
+		return err
+	}
+	if err := s.grant(ctx, a, trusts, identities, value); err != nil {
+		return err
+	}
+	a.Trusted = map[suites.TrustKey]azure.Identity{}
+	for _, t := range trusts.list {
+		a.Trusted[t.key()] = identities[trusts.identityOf(t)]
+	}
+	if e := s.azure.emulator; e != nil {
+		a.HostAliases, a.Evidence = e.HostAliases(a.Vault.Name), e.Evidence
+	}
+	s.env.Azure = a
+	s.run.record.Azure = &reports.Azure{Mode: s.mode(), Cloud: options.Cloud.Name, TenantID: options.TenantID, Vault: a.Vault.URL}
+	s.run.note(fmt.Sprintf("%s Azure: %d identities with %d federated credentials, vault %s", s.mode(), len(identities), len(trusts.wanted()), a.Vault.URL))
+	return s.makeAccounts(ctx, a, trusts)
+}
+
+func (s *stage) mode() string {
+	if s.run.config.Azure.Mode == realAzure {
+		return realAzure
+	}
+	return emulatedAzure
+}
+
+// azureOptions are those of the real Azure, or of the emulator, which is started.
+func (s *stage) azureOptions(ctx context.Context) (azure.Options, error) {
+	r := s.run
+	options := azure.Options{
+		TenantID: s.installed.TenantID, Run: r.record.Run.ID, Tags: r.azureTags(), Progress: r.observer.PhaseNote,
+		Record:  func(kind, name string) error { return r.recordCreate(kind, "", name) },
+		Removed: func(kind, name string) error { return r.recordRemoved(kind, "", name) },
+	}
+	var err error
+	if options.Cloud, err = r.config.Azure.cloud(s.installed.Environment); err != nil {
+		return options, err
+	}
+	if s.mode() == realAzure {
+		options.SubscriptionID, options.Location, options.Credential = r.config.Azure.SubscriptionID, r.config.Azure.Location, s.azure.credential
+		options.Tags = maps.Clone(r.config.Azure.Tags)
+		return options, nil
+	}
+	e, err := s.startEmulator(ctx, options.Cloud)
+	if err != nil {
+		return options, err
+	}
+	options.SubscriptionID, options.Credential, options.Transport = e.SubscriptionID(), e.Credential(), e.Transport()
+	return options, nil
+}
+
+func (s *stage) startEmulator(ctx context.Context, cloud clouds.Cloud) (*emulated.Emulator, error) {
+	r := s.run
+	clients, err := objects.New(s.cluster, "azure")
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := issuerOf(ctx, clients.Kube)
+	if err != nil {
+		return nil, err
+	}
+	image := r.config.Azure.EmulatorImage
+	if image == "" {
+		if image, err = s.loadSelf(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s.azure.applier = &objects.Applier{Clients: clients, Record: r.recordCreate, Removed: r.recordRemoved, Progress: r.observer.PhaseNote}
+	s.azure.emulator, err = emulated.Start(ctx, s.azure.applier, emulated.Options{
+		Image: image, Cloud: cloud, TenantID: s.installed.TenantID,
+		Issuer: issuer, Audience: subject.DefaultAudience, Propagation: emulatedPropagation,
+	})
+	return s.azure.emulator, err
+}
+
+// issuerOf is the issuer that the cluster's tokens name.
+func issuerOf(ctx context.Context, kube kubernetes.Interface) (string, error) {
+	data, err := kube.Discovery().RESTClient().Get().AbsPath("/.well-known/openid-configuration").DoRaw(ctx)
+	var document struct {
+		Issuer string `json:"issuer"`
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &document)
+	}
+	if err == nil && document.Issuer == "" {
+		err = errors.New("it names none")
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the cluster's issuer from its discovery document: %w", err)
+	}
+	return document.Issuer, nil
+}
+
+// makeIdentities makes the planned identities, each with its federated credentials, and returns them by name.
+func (s *stage) makeIdentities(ctx context.Context, trusts *trusts) (map[string]azure.Identity, error) {
+	made := make([]azure.Identity, len(trusts.plan))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i, planned := range trusts.plan {
+		group.Go(func() (err error) {
+			if made[i], err = s.azure.made.CreateIdentity(ctx, planned.Name); err != nil {
+				return err
+			}
+			for _, c := range planned.Credentials {
+				if err := s.azure.made.Federate(ctx, made[i], c); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	identities := map[string]azure.Identity{}
+	for i, planned := range trusts.plan {
+		identities[planned.Name] = made[i]
+	}
+	return identities, err
+}
+
+// grant gives the harness and the reading identities their roles on the vault, and sets the secret.
+func (s *stage) grant(ctx context.Context, a *suites.Azure, trusts *trusts, identities map[string]azure.Identity, value string) error {
+	self, err := a.Self(ctx)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	group.Go(func() error {
+		if err := a.GrantRole(ctx, azure.KeyVaultSecretsOfficer, a.Vault.ResourceID, self); err != nil {
+			return err
+		}
+		return a.SetSecret(ctx, a.Vault, a.Secret, value)
+	})
+	for _, planned := range trusts.plan {
+		if trusts.reads(planned) {
+			group.Go(func() error {
+				return a.GrantRole(ctx, azure.KeyVaultSecretsUser, a.Vault.ResourceID, identities[planned.Name].Principal())
+			})
+		}
+	}
+	return group.Wait()
+}
+
+// makeAccounts makes the tests' service accounts, annotated with the first identity that is to trust them.
+func (s *stage) makeAccounts(ctx context.Context, a *suites.Azure, trusts *trusts) error {
+	kube, err := kubernetes.NewForConfig(s.env.RESTConfig("azure"))
+	if err != nil {
+		return err
+	}
+	made := map[string]bool{}
+	for _, t := range trusts.list {
+		if made[t.namespace+"/"+t.Account] {
+			continue
+		}
+		made[t.namespace+"/"+t.Account] = true
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
+			Name: t.Account, Annotations: map[string]string{suites.ClientIDAnnotation: a.Trusted[t.key()].ClientID},
+		}}
+		if _, err := kube.CoreV1().ServiceAccounts(t.namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("create service account %s/%s: %w", t.namespace, t.Account, err)
+		}
+	}
+	return nil
+}
+
+// removeAzure removes what was made in Azure, and the emulator.
+func (s *stage) removeAzure(ctx context.Context) error {
+	var errs []error
+	if s.azure.made != nil {
+		errs = append(errs, s.azure.made.Remove(ctx))
+	}
+	if s.azure.emulator != nil {
+		errs = append(errs, s.azure.emulator.Close())
+	}
+	if s.azure.applier != nil && !s.run.ownCluster {
+		errs = append(errs, s.azure.applier.Remove(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// azureTags tell whoever finds the resource group whose it is.
+func (r *run) azureTags() map[string]string {
+	return map[string]string{"creationTimestamp": r.record.Run.Started.Format(time.RFC3339), "jobName": "wi-e2e", "buildID": r.record.Run.ID}
+}
+
+// newSecret is the value that workloads read. Whoever finds it outside the vault has found a leak.
+func newSecret() (string, error) {
+	b := make([]byte, 24)
+	if _, err := rand.Read(b); err != nil {
+		return "", fmt.Errorf("draw a secret: %w", err)
+	}
+	return "canary-" + hex.EncodeToString(b), nil
+}
+
+func hexSHA256(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// trusts are the federated credentials of all planned tests, and the identities that it takes.
+type trusts struct {
+	list []plannedTrust
+	plan []azure.PlannedIdentity
+}
+
+// plannedTrust is a test's trust with the credential that it comes to.
+type plannedTrust struct {
+	suites.Trust
+	test, namespace string
+	credential      azure.FederatedCredential
+}
+
+func (t plannedTrust) key() suites.TrustKey {
+	return suites.TrustKey{Test: t.test, Account: t.Account, Identity: t.Identity.Name}
+}
+
+// trusts plans the identities, and makes the namespaces, whose names are in the subjects.
+func (s *stage) trusts(ctx context.Context, plan *suites.Plan) (*trusts, error) {
+	kube, err := kubernetes.NewForConfig(s.env.RESTConfig("azure"))
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := issuerOf(ctx, kube)
+	if err != nil {
+		return nil, err
+	}
+	all := &trusts{}
+	for _, p := range plan.Tests {
+		if p.Skip != nil || len(p.Test.Trust) == 0 {
+			continue
+		}
+		ns, err := s.env.Namespace(ctx, kube, p.Test.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, trust := range p.Test.Trust {
+			credential := azure.FederatedCredential{
+				Name: p.Test.ID + "-" + trust.Account, Issuer: issuer,
+				Subject: "system:serviceaccount:" + ns + ":" + trust.Account, Audience: s.installed.Audience,
+			}
+			if trust.Altered != nil {
+				credential = trust.Altered(credential)
+			}
+			all.list = append(all.list, plannedTrust{trust, p.Test.ID, ns, credential})
+		}
+	}
+	all.plan = azure.Plan(all.wanted())
+	for _, t := range all.list {
+		if t.NoCredential && !slices.ContainsFunc(all.plan, func(p azure.PlannedIdentity) bool { return p.Role == t.Identity.Name }) {
+			all.plan = append(all.plan, azure.PlannedIdentity{Name: t.Identity.Name, Role: t.Identity.Name})
+		}
+	}
+	return all, nil
+}
+
+func (t *trusts) wanted() []azure.Wanted {
+	var wanted []azure.Wanted
+	for _, trust := range t.list {
+		if !trust.NoCredential {
+			wanted = append(wanted, azure.Wanted{Role: trust.Identity.Name, Credential: trust.credential})
+		}
+	}
+	return wanted
+}
+
+// identityOf names the planned identity that has the trust's credential.
+func (t *trusts) identityOf(trust plannedTrust) string {
+	i := slices.IndexFunc(t.plan, func(p azure.PlannedIdentity) bool {
+		return p.Role == trust.Identity.Name && (trust.NoCredential || slices.Contains(p.Credentials, trust.credential))
+	})
+	return t.plan[i].Name
+}
+
+// reads says whether the identity may read the vault's secrets.
+func (t *trusts) reads(p azure.PlannedIdentity) bool {
+	return slices.ContainsFunc(t.list, func(trust plannedTrust) bool { return trust.Identity.Name == p.Role && trust.Identity.Reads })
+}
+
+// describeAttempts sums up how often refusals were seen, for people.
+func describeAttempts(all []suites.Attempts) string {
+	sum := suites.Attempts{Codes: map[string]int{}}
+	for _, a := range all {
+		sum.Count += a.Count
+		sum.Seconds = max(sum.Seconds, a.Seconds)
+		for code, n := range a.Codes {
+			sum.Codes[code] += n
+		}
+	}
+	return strings.TrimSpace(sum.String())
+}
