@@ -43,6 +43,7 @@ type azureStage struct {
 	emulator   *emulated.Emulator
 	applier    *objects.Applier // of the emulator
 	made       *azure.Azure
+	secret     string // value of the secret that workloads read
 }
 
 // needsAzure says whether one of the tests that will run does.
@@ -76,8 +77,8 @@ func (s *stage) checkAzure(ctx context.Context, selected []suites.Test) error {
 	return nil
 }
 
-// bringUpAzure makes what the planned tests need of Azure: the emulator if it is that, a vault with a secret, and the
-// identities that trust the tests' service accounts.
+// bringUpAzure makes what the planned tests need of Azure: the emulator if it is that, a vault, and the identities that
+// trust the tests' service accounts. The vault gets its secret once the harness may set it, see awaitPropagation.
 func (s *stage) bringUpAzure(ctx context.Context, plan *suites.Plan) error {
 	options, err := s.azureOptions(ctx)
 	if err != nil {
@@ -91,13 +92,12 @@ func (s *stage) bringUpAzure(ctx context.Context, plan *suites.Plan) error {
 	if err := made.CreateGroup(ctx); err != nil {
 		return err
 	}
-	value, err := newSecret()
-	if err != nil {
+	if s.azure.secret, err = newSecret(); err != nil {
 		return err
 	}
 	a := &suites.Azure{
 		Azure: made, TenantID: options.TenantID, Scope: options.Cloud.VaultAudience() + "/.default", Authority: options.Cloud.Authority(),
-		Secret: secretName, SecretSHA256: hexSHA256(value),
+		Secret: secretName, SecretSHA256: hexSHA256(s.azure.secret),
 		Propagation: suites.Propagation{Budget: propagationBudget},
 	}
 	if budget := s.run.config.Azure.PropagationBudget.Duration; budget > 0 {
@@ -122,7 +122,7 @@ func (s *stage) bringUpAzure(ctx context.Context, plan *suites.Plan) error {
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	if err := s.grant(ctx, a, trusts, identities, value); err != nil {
+	if err := s.grant(ctx, a, trusts, identities); err != nil {
 		return err
 	}
 	a.Trusted = map[suites.TrustKey]azure.Identity{}
@@ -238,20 +238,15 @@ func (s *stage) makeIdentities(ctx context.Context, trusts *trusts) (map[string]
 	return identities, err
 }
 
-// grant gives the harness and the reading identities their roles on the vault, and sets the secret.
-func (s *stage) grant(ctx context.Context, a *suites.Azure, trusts *trusts, identities map[string]azure.Identity, value string) error {
+// grant gives the harness and the reading identities their roles on the vault. Until they hold, other tiers can run.
+func (s *stage) grant(ctx context.Context, a *suites.Azure, trusts *trusts, identities map[string]azure.Identity) error {
 	self, err := a.Self(ctx)
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
-	group.Go(func() error {
-		if err := a.GrantRole(ctx, azure.KeyVaultSecretsOfficer, a.Vault.ResourceID, self); err != nil {
-			return err
-		}
-		return a.SetSecret(ctx, a.Vault, a.Secret, value)
-	})
+	group.Go(func() error { return a.GrantRole(ctx, azure.KeyVaultSecretsOfficer, a.Vault.ResourceID, self) })
 	for _, planned := range trusts.plan {
 		if trusts.reads(planned) {
 			group.Go(func() error {

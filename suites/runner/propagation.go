@@ -13,11 +13,15 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
-// awaitPropagation returns when Azure knows every federated credential of the tier's tests, and every grant to their
-// identities. What it has to wait for is not the subject's doing, so it is a phase of its own (EXC-08).
+// awaitPropagation sets the secret, and returns when Azure knows every federated credential of the tier's tests, and every
+// grant to their identities. What it has to wait for is not the subject's doing, so it is a phase of its own (EXC-08).
 func (s *stage) awaitPropagation(ctx context.Context, planned []suites.Planned) error {
 	kube, err := kubernetes.NewForConfig(s.env.RESTConfig("propagation"))
 	if err != nil {
+		return err
+	}
+	a := s.env.Azure
+	if err := a.SetSecret(ctx, a.Vault, a.Secret, s.azure.secret); err != nil {
 		return err
 	}
 	probes := s.probes(kube, planned)
@@ -26,7 +30,7 @@ func (s *stage) awaitPropagation(ctx context.Context, planned []suites.Planned) 
 	group.SetLimit(8)
 	for i, p := range probes {
 		group.Go(func() (err error) {
-			if attempts[i], err = s.env.Azure.Propagation.Await(ctx, p.wanted, p.passing, p.attempt); err != nil {
+			if attempts[i], err = a.Propagation.Await(ctx, p.wanted, p.passing, p.attempt); err != nil {
 				return fmt.Errorf("%s: %w", p.what, err)
 			}
 			return nil
