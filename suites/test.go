@@ -11,15 +11,16 @@ import (
 // Tier is a group of tests with the same needs (design, section 4).
 type Tier string
 
-// The tiers, in the order in which they run.
+// The tiers.
 const (
 	Admission Tier = "admission"
-	Issuer    Tier = "issuer"
 	Exchange  Tier = "exchange"
+	Issuer    Tier = "issuer"
 )
 
-// Tiers are all tiers in the order in which they run.
-var Tiers = []Tier{Admission, Issuer, Exchange}
+// Tiers are all tiers in the order in which they run. The issuer comes last: its tests restart the API server, which leaves
+// scheduler and kubelet, as they back off, slow to run pods for a while.
+var Tiers = []Tier{Admission, Exchange, Issuer}
 
 // Capability is something that a cluster or subject can or cannot do. A test that needs a missing one is not run: its
 // planned skip has the capability's reason.

@@ -37,25 +37,27 @@ func mappingTests() []suites.Test {
 func mappings(ctx context.Context, t *suites.T) {
 	for _, account := range []string{first, second} {
 		t.Case(ctx, "account "+account+" is the identity that both accounts share", func(ctx context.Context, t *suites.T) {
-			hasRead(t, "account "+account, run(ctx, t, newPod(ctx, t, account, sample, account)), t.Identity(account, reader).ClientID)
+			o := run(ctx, t, newPod(ctx, t, account, account, program(t, "app", sample)))["app"]
+			hasRead(t, "account "+account, o, t.Identity(account, reader).ClientID)
 		})
 	}
-	one, other := t.Identity(many, reader).ClientID, t.Identity(many, otherReader).ClientID
-	t.Require(one != other, "the two identities are one")
-	t.Case(ctx, "the identity follows the account's annotation from pod to pod", func(ctx context.Context, t *suites.T) {
-		hasRead(t, "a pod before the annotation changes", run(ctx, t, newPod(ctx, t, "before", sample, many)), one)
+	t.Case(ctx, "one account is many identities, by its annotation and by a client ID in code", func(ctx context.Context, t *suites.T) {
+		one, other := t.Identity(many, reader).ClientID, t.Identity(many, otherReader).ClientID
+		t.Require(one != other, "the two identities are one")
+		isBoth(ctx, t, "before", one, other)
 		annotate(ctx, t, many, map[string]string{suites.ClientIDAnnotation: other})
 		awaitInjection(ctx, t, many, other)
-		hasRead(t, "a pod after the annotation changed", run(ctx, t, newPod(ctx, t, "after", sample, many)), other)
+		isBoth(ctx, t, "after", other, one)
 	})
-	t.Case(ctx, "a client ID in code wins over the annotation", func(ctx context.Context, t *suites.T) {
-		for name, clientID := range map[string]string{"one": one, "other": other} { // one of them is not the annotation's
-			before := grants(ctx, t, clientID)
-			pod := newPod(ctx, t, "in-code-"+name, sample, many, withEnv("WORKLOAD_CLIENT_ID", clientID))
-			hasRead(t, "a pod with client ID "+name+" in code", run(ctx, t, pod), clientID)
-			t.Check(t.Azure().Evidence == nil || grants(ctx, t, clientID) > before, "Azure gave client %s no token", clientID)
-		}
-	})
+}
+
+// isBoth expects that a pod is the annotated identity, and the other one where its program says so.
+func isBoth(ctx context.Context, t *suites.T, name, annotated, inCode string) {
+	before := grants(ctx, t, inCode)
+	outcomes := run(ctx, t, newPod(ctx, t, name, many, program(t, "annotated", sample), program(t, "in-code", sample, asClient(inCode))))
+	hasRead(t, "a pod "+name+" the annotation changed", outcomes["annotated"], annotated)
+	hasRead(t, "a program with a client ID in code", outcomes["in-code"], inCode)
+	t.Check(t.Azure().Evidence == nil || grants(ctx, t, inCode) > before, "Azure gave client %s no token", inCode)
 }
 
 // grants counts the tokens that Azure gave to a client for the account "many". Only an emulator tells.
@@ -89,7 +91,7 @@ func awaitInjection(ctx context.Context, t *suites.T, account, clientID string) 
 	defer cancel()
 	injected := ""
 	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		pod, err := t.Kube().CoreV1().Pods(t.Namespace(ctx)).Create(ctx, newPod(ctx, t, "dry-run", sample, account), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		pod, err := t.Kube().CoreV1().Pods(t.Namespace(ctx)).Create(ctx, newPod(ctx, t, "dry-run", account, program(t, "app", sample)), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err != nil {
 			return false, err
 		}

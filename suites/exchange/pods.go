@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"context"
-	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,79 +12,52 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
-// change of a pod before it is created.
-type change func(*corev1.Pod)
-
-// newPod is a labelled pod that runs one workload in container "app" as the account.
-func newPod(ctx context.Context, t *suites.T, name, workload, account string, changes ...change) *corev1.Pod {
-	pod := &corev1.Pod{
+// newPod is a labelled pod that runs programs as the account, each in a container of its own. Programs that may share an
+// account share a pod: a pod costs twice what a container does.
+func newPod(ctx context.Context, t *suites.T, name, account string, programs ...corev1.Container) *corev1.Pod {
+	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: t.Namespace(ctx), Labels: map[string]string{suites.UseLabel: "true"}},
 		Spec: corev1.PodSpec{
-			ServiceAccountName:            account,
-			AutomountServiceAccountToken:  ptr.To(false),
-			EnableServiceLinks:            ptr.To(false),
-			RestartPolicy:                 corev1.RestartPolicyNever,
-			TerminationGracePeriodSeconds: ptr.To[int64](1),
-			NodeSelector:                  map[string]string{corev1.LabelOSStable: "linux"},
-			HostAliases:                   t.Azure().HostAliases,
-			Containers:                    []corev1.Container{container(t, "app", workload)},
+			ServiceAccountName:           account,
+			AutomountServiceAccountToken: ptr.To(false),
+			EnableServiceLinks:           ptr.To(false),
+			RestartPolicy:                corev1.RestartPolicyNever,
+			NodeSelector:                 map[string]string{corev1.LabelOSStable: "linux"},
+			Containers:                   programs,
 		},
 	}
-	for _, change := range changes {
-		change(pod)
-	}
-	return pod
 }
 
-// container runs a workload.
-func container(t *suites.T, name, workload string) corev1.Container {
+// program runs a workload, which reads the run's secret.
+func program(t *suites.T, name, workload string, env ...corev1.EnvVar) corev1.Container {
 	a := t.Azure()
 	return corev1.Container{
 		Name: name, Image: t.Image(workload), ImagePullPolicy: corev1.PullIfNotPresent,
-		Env: []corev1.EnvVar{{Name: "KEYVAULT_URL", Value: a.Vault.URL}, {Name: "SECRET_NAME", Value: a.Secret}},
+		Env: append([]corev1.EnvVar{{Name: "KEYVAULT_URL", Value: a.Vault.URL}, {Name: "SECRET_NAME", Value: a.Secret}}, env...),
 	}
 }
 
-func withEnv(name, value string) change {
-	return func(pod *corev1.Pod) {
-		env := &pod.Spec.Containers[0].Env
-		*env = append(*env, corev1.EnvVar{Name: name, Value: value})
-	}
+// asClient has a workload pass a client ID in code, in place of the injected one.
+func asClient(clientID string) corev1.EnvVar {
+	return corev1.EnvVar{Name: "WORKLOAD_CLIENT_ID", Value: clientID}
 }
 
-func withCredential(credential string) change { return withEnv("WORKLOAD_CREDENTIAL", credential) }
-
-func unlabelled(pod *corev1.Pod) { delete(pod.Labels, suites.UseLabel) }
-
-func annotated(annotations map[string]string) change {
-	return func(pod *corev1.Pod) {
-		if pod.Annotations == nil {
-			pod.Annotations = map[string]string{}
-		}
-		maps.Copy(pod.Annotations, annotations)
-	}
-}
-
-// tokenDir is where byHand mounts a token.
-const tokenDir = "/var/run/secrets/wi-e2e"
-
-// byHand does to the pod what the webhook does to a labelled one, but with a token from another source: a user's mistake,
-// or an attempt.
-func byHand(t *suites.T, clientID string, token corev1.VolumeProjection) change {
-	return func(pod *corev1.Pod) {
-		unlabelled(pod)
-		c := &pod.Spec.Containers[0]
-		c.Env = append(c.Env,
-			corev1.EnvVar{Name: suites.ClientIDVariable, Value: clientID},
-			corev1.EnvVar{Name: suites.TenantIDVariable, Value: t.Azure().TenantID},
-			corev1.EnvVar{Name: suites.TokenFileVariable, Value: tokenDir + "/token"},
-			corev1.EnvVar{Name: suites.AuthorityHostVariable, Value: t.Azure().Authority},
-		)
-		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "token", MountPath: tokenDir, ReadOnly: true})
-		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "token", VolumeSource: corev1.VolumeSource{
-			Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{token}},
-		}})
-	}
+// byHand gives a pod, in place of what the webhook injects, a program that has a token from another source: a user's
+// mistake, or an attempt.
+func byHand(t *suites.T, pod *corev1.Pod, name, clientID string, token corev1.VolumeProjection) {
+	delete(pod.Labels, suites.UseLabel)
+	const dir = "/var/run/secrets/wi-e2e"
+	c := program(t, name, sample,
+		corev1.EnvVar{Name: suites.ClientIDVariable, Value: clientID},
+		corev1.EnvVar{Name: suites.TenantIDVariable, Value: t.Azure().TenantID},
+		corev1.EnvVar{Name: suites.TokenFileVariable, Value: dir + "/token"},
+		corev1.EnvVar{Name: suites.AuthorityHostVariable, Value: t.Azure().Authority},
+	)
+	c.VolumeMounts = []corev1.VolumeMount{{Name: name, MountPath: dir, ReadOnly: true}}
+	pod.Spec.Containers = append(pod.Spec.Containers, c)
+	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
+		Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{token}},
+	}})
 }
 
 // outcome is what a workload came to, by its own words and by its exit code.
@@ -94,13 +66,9 @@ type outcome struct {
 	exitCode int32
 }
 
-// run runs the pod to its end and returns what the workload in container "app" came to.
-func run(ctx context.Context, t *suites.T, pod *corev1.Pod) outcome {
-	return runAll(ctx, t, pod)["app"]
-}
-
-// runAll is run for all containers.
-func runAll(ctx context.Context, t *suites.T, pod *corev1.Pod) map[string]outcome {
+// run runs the pod to its end and returns what its programs came to, by name.
+func run(ctx context.Context, t *suites.T, pod *corev1.Pod) map[string]outcome {
+	pod.Spec.HostAliases = t.Azure().HostAliases
 	finished, err := pods.Run(ctx, t.Kube(), pod)
 	t.Must(err, "run pod %s", pod.Name)
 	outcomes := map[string]outcome{}
@@ -124,7 +92,7 @@ func hasRead(t *suites.T, what string, o outcome, clientID string) {
 }
 
 // refused expects that the workload did not get the secret, for the one reason.
-func refused(ctx context.Context, t *suites.T, what string, o outcome, stage, code string) {
+func refused(t *suites.T, what string, o outcome, stage, code string) {
 	t.Require(!o.OK, "%s gets the secret, and should be refused with %s", what, code)
 	t.Check(string(o.Error.Stage) == stage && o.Error.Code == code, "%s should be refused at stage %s with %s: %s", what, stage, code, describe(o))
 	t.Equal("exit code of "+what, int32(1), o.exitCode)

@@ -3,6 +3,8 @@ package exchange
 import (
 	"context"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
@@ -29,17 +31,17 @@ func readTests() []suites.Test {
 
 func readSecret(ctx context.Context, t *suites.T, w workloads.Workload) {
 	clientID := t.Identity(app, reader).ClientID
-	credentials := w.Credentials
-	if len(credentials) == 0 {
-		credentials = []string{""}
+	pod := newPod(ctx, t, w.Name, app)
+	for _, credential := range w.Credentials {
+		pod.Spec.Containers = append(pod.Spec.Containers, program(t, credential, w.Name, corev1.EnvVar{Name: "WORKLOAD_CREDENTIAL", Value: credential}))
 	}
-	for _, credential := range credentials {
-		name, changes := w.Name, []change(nil)
-		if credential != "" {
-			name, changes = w.Name+"-"+credential, []change{withCredential(credential)}
-		}
-		t.Case(ctx, name, func(ctx context.Context, t *suites.T) {
-			o := run(ctx, t, newPod(ctx, t, name, w.Name, app, changes...))
+	if len(w.Credentials) == 0 {
+		pod.Spec.Containers = append(pod.Spec.Containers, program(t, w.Library, w.Name))
+	}
+	outcomes := run(ctx, t, pod)
+	for _, c := range pod.Spec.Containers {
+		t.Case(ctx, w.Name+" with credential "+c.Name, func(_ context.Context, t *suites.T) {
+			o := outcomes[c.Name]
 			hasRead(t, w.Name, o, clientID)
 			t.Equal("language and library of the workload", w.Language+" "+w.Library, o.Language+" "+o.Library)
 		})

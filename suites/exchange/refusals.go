@@ -13,16 +13,19 @@ import (
 
 // mismatch is an identity whose only federated credential does not fit the account, and what comes of it.
 type mismatch struct {
-	account string
+	name    string
 	title   string
 	code    string
 	altered func(azure.FederatedCredential) azure.FederatedCredential // nil: no credential at all
 }
 
+// otherIssuer is that of a cluster that does not exist.
+const otherIssuer = "https://issuer.wi-e2e.dev/other-cluster/"
+
 var mismatches = []mismatch{
 	{"no-credential", "an identity without federated credentials", "AADSTS70025", nil},
 	{"other-issuer", "a credential of another issuer", "AADSTS700211", func(c azure.FederatedCredential) azure.FederatedCredential {
-		c.Issuer = "https://issuer.wi-e2e.dev/other-cluster/"
+		c.Issuer = otherIssuer
 		return c
 	}},
 	{"other-audience", "a credential for another audience", "AADSTS700212", func(c azure.FederatedCredential) azure.FederatedCredential {
@@ -43,7 +46,7 @@ func refusalTests() []suites.Test {
 	trust := trusted(reader)
 	for _, m := range mismatches {
 		trust = append(trust, suites.Trust{
-			Account: m.account, Identity: suites.Identity{Name: m.account}, Altered: m.altered, Refused: m.code, NoCredential: m.altered == nil,
+			Account: app, Identity: suites.Identity{Name: m.name}, Altered: m.altered, Refused: m.code, NoCredential: m.altered == nil,
 		})
 	}
 	return []suites.Test{
@@ -69,34 +72,36 @@ func refusalTests() []suites.Test {
 }
 
 func refusals(ctx context.Context, t *suites.T) {
-	accepted(ctx, t)
+	nobody := uuid.NewString()
+	pod := newPod(ctx, t, "refusals", app, program(t, "control", sample), program(t, "nobody", sample, asClient(nobody)))
+	for _, m := range mismatches {
+		pod.Spec.Containers = append(pod.Spec.Containers, program(t, m.name, sample, asClient(m.clientID(t))))
+	}
+	outcomes := run(ctx, t, pod)
+	t.Case(ctx, "control: an identity that trusts the account", func(_ context.Context, t *suites.T) {
+		hasRead(t, "an identity that trusts the account", outcomes["control"], t.Identity(app, reader).ClientID)
+	})
 	for _, m := range mismatches {
 		t.Case(ctx, m.title, func(ctx context.Context, t *suites.T) {
-			identity := t.Identity(m.account, suites.Identity{Name: m.account})
-			o := run(ctx, t, newPod(ctx, t, m.account, sample, m.account))
-			refused(ctx, t, "a pod of account "+m.account, o, "token", m.code)
-			decided(ctx, t, identity.ClientID, m.code)
+			refused(t, m.title, outcomes[m.name], "token", m.code)
+			decided(ctx, t, m.clientID(t), m.code)
 		})
 	}
 	t.Case(ctx, "a client that Azure does not know", func(ctx context.Context, t *suites.T) {
-		nobody := uuid.NewString()
-		account := t.ServiceAccount(ctx, "unknown-client", map[string]string{suites.ClientIDAnnotation: nobody})
-		refused(ctx, t, "a pod of a client that nobody knows", run(ctx, t, newPod(ctx, t, account, sample, account)), "token", "AADSTS700016")
+		refused(t, "a client that nobody knows", outcomes["nobody"], "token", "AADSTS700016")
 		decided(ctx, t, nobody, "AADSTS700016")
 	})
 	t.Case(ctx, "a tenant that Azure does not know", func(ctx context.Context, t *suites.T) {
 		account := t.ServiceAccount(ctx, "unknown-tenant", map[string]string{
 			suites.ClientIDAnnotation: t.Identity(app, reader).ClientID, suites.TenantIDAnnotation: uuid.NewString(),
 		})
-		refused(ctx, t, "a pod of a tenant that nobody knows", run(ctx, t, newPod(ctx, t, account, sample, account)), "token", "AADSTS90002")
+		o := run(ctx, t, newPod(ctx, t, "unknown-tenant", account, program(t, "app", sample)))["app"]
+		refused(t, "a pod of a tenant that nobody knows", o, "token", "AADSTS90002")
 	})
 }
 
-// accepted is the control beside refusals: the same pod with nothing wrong.
-func accepted(ctx context.Context, t *suites.T) {
-	t.Case(ctx, "control: a pod whose identity trusts its account reads the secret", func(ctx context.Context, t *suites.T) {
-		hasRead(t, "a pod of a trusted account", run(ctx, t, newPod(ctx, t, "control", sample, app)), t.Identity(app, reader).ClientID)
-	})
+func (m mismatch) clientID(t *suites.T) string {
+	return t.Identity(app, suites.Identity{Name: m.name}).ClientID
 }
 
 // decided expects that Azure refused the client with the code that its pod saw. Only an emulator tells.
@@ -121,58 +126,58 @@ func decided(ctx context.Context, t *suites.T, clientID, code string) {
 	t.Check(false, "Azure never refused client %s with %s (its last answer to it: %q)", clientID, code, last)
 }
 
-func foreignTokens(ctx context.Context, t *suites.T) {
-	clientID := t.Identity(app, reader).ClientID
-	own := projected(t.Subject().Audience)
-	t.Case(ctx, "control: mounted by hand, a token of the cluster for the audience is accepted", func(ctx context.Context, t *suites.T) {
-		hasRead(t, "a pod with a token mounted by hand", run(ctx, t, newPod(ctx, t, "control", sample, app, byHand(t, clientID, own))), clientID)
-	})
-	t.Case(ctx, "a token for another audience", func(ctx context.Context, t *suites.T) {
-		o := run(ctx, t, newPod(ctx, t, "audience", sample, app, byHand(t, clientID, projected("api://wi-e2e-other"))))
-		refused(ctx, t, "a token for another audience", o, "token", "AADSTS700212")
-	})
-	claims, header := claimsOf(ctx, t, app)
-	for _, c := range []struct {
-		name, title, code string
-		forge             func(*forgery)
-	}{
-		{"issuer", "a token of another cluster", "AADSTS700211", func(f *forgery) { f.claims["iss"] = "https://issuer.wi-e2e.dev/other-cluster/" }},
-		{"key", "a token that another cluster's key signed in this one's name", "AADSTS7000272", func(f *forgery) { f.keyID = "other-cluster" }},
-		{"key-id", "a token that another key signed under the ID of the cluster's own", "AADSTS50027", func(*forgery) {}},
-	} {
-		t.Case(ctx, c.title, func(ctx context.Context, t *suites.T) {
-			f := newForgery(t, claims, header)
-			c.forge(f)
-			o := run(ctx, t, newPod(ctx, t, c.name, sample, app, byHand(t, clientID, f.mount(ctx, t, "forged-"+c.name))))
-			refused(ctx, t, c.title, o, "token", c.code)
+// attempt is a program with a token of its own, and the code of the refusal; "" for none.
+type attempt struct {
+	name, title, code string
+	token             corev1.VolumeProjection
+}
+
+// tryAll runs the attempts of a client in one pod.
+func tryAll(ctx context.Context, t *suites.T, clientID string, attempts []attempt) {
+	pod := newPod(ctx, t, "attempts", app)
+	for _, a := range attempts {
+		byHand(t, pod, a.name, clientID, a.token)
+	}
+	outcomes := run(ctx, t, pod)
+	for _, a := range attempts {
+		t.Case(ctx, a.title, func(_ context.Context, t *suites.T) {
+			if a.code == "" {
+				hasRead(t, a.title, outcomes[a.name], clientID)
+				return
+			}
+			refused(t, a.title, outcomes[a.name], "token", a.code)
 		})
 	}
 }
 
-func expiredToken(ctx context.Context, t *suites.T) {
-	clientID := t.Identity(app, reader).ClientID
+func foreignTokens(ctx context.Context, t *suites.T) {
 	claims, header := claimsOf(ctx, t, app)
-	for _, c := range []struct {
-		name, title string
-		age         int64 // seconds since it was issued, of a token for an hour
-		code        string
-	}{
-		{"control", "control: a token that the cluster's key signed now is accepted", 0, ""},
-		{"expired", "a token that has expired", 2 * 3600, "AADSTS700024"},
-		{"early", "a token that is not valid yet", -1800, "AADSTS700024"},
-	} {
-		t.Case(ctx, c.title, func(ctx context.Context, t *suites.T) {
-			f := newForgery(t, claims, header)
-			f.key = clusterKey(t)
-			f.issuedAgo(c.age, 3600)
-			o := run(ctx, t, newPod(ctx, t, c.name, sample, app, byHand(t, clientID, f.mount(ctx, t, "forged-"+c.name))))
-			if c.code == "" {
-				hasRead(t, c.title, o, clientID)
-				return
-			}
-			refused(ctx, t, c.title, o, "token", c.code)
-		})
+	otherCluster, otherKey, otherKeySameID := newForgery(t, claims, header), newForgery(t, claims, header), newForgery(t, claims, header)
+	otherCluster.claims["iss"] = otherIssuer
+	otherKey.keyID = "other-cluster"
+	tryAll(ctx, t, t.Identity(app, reader).ClientID, []attempt{
+		{"control", "control: mounted by hand, a token of the cluster for the audience is accepted", "", projected(t.Subject().Audience)},
+		{"audience", "a token for another audience", "AADSTS700212", projected("api://wi-e2e-other")},
+		{"issuer", "a token of another cluster", "AADSTS700211", otherCluster.mount(ctx, t, "forged-issuer")},
+		{"key", "a token that another cluster's key signed in this one's name", "AADSTS7000272", otherKey.mount(ctx, t, "forged-key")},
+		{"key-id", "a token that another key signed under the ID of the cluster's own", "AADSTS50027", otherKeySameID.mount(ctx, t, "forged-key-id")},
+	})
+}
+
+func expiredToken(ctx context.Context, t *suites.T) {
+	const lifetime = 3600 // seconds
+	claims, header := claimsOf(ctx, t, app)
+	signed := func(name string, secondsAgo int64) corev1.VolumeProjection {
+		f := newForgery(t, claims, header)
+		f.key = clusterKey(t)
+		f.issuedAgo(secondsAgo, lifetime)
+		return f.mount(ctx, t, name)
 	}
+	tryAll(ctx, t, t.Identity(app, reader).ClientID, []attempt{
+		{"control", "control: a token that the cluster's key signed now is accepted", "", signed("now", 0)},
+		{"expired", "a token that has expired", "AADSTS700024", signed("expired", 2*lifetime)},
+		{"early", "a token that is not valid yet", "AADSTS700024", signed("early", -lifetime/2)},
+	})
 }
 
 // projected is a token of the pod's own account for an audience.

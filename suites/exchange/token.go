@@ -9,8 +9,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/probe"
@@ -42,13 +40,7 @@ func annotatedAccount(ctx context.Context, t *suites.T) string {
 
 // newProbe is a labelled pod of one or more probes, one for each user.
 func newProbe(ctx context.Context, t *suites.T, name, account string, users ...int64) *corev1.Pod {
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: t.Namespace(ctx), Labels: map[string]string{suites.UseLabel: "true"}},
-		Spec: corev1.PodSpec{
-			ServiceAccountName: account, AutomountServiceAccountToken: ptr.To(false), EnableServiceLinks: ptr.To(false),
-			RestartPolicy: corev1.RestartPolicyNever, NodeSelector: map[string]string{corev1.LabelOSStable: "linux"},
-		},
-	}
+	pod := newPod(ctx, t, name, account)
 	for i, user := range users {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
 			Name: "probe-" + string(rune('a'+i)), Image: t.Image(selfImage), ImagePullPolicy: corev1.PullIfNotPresent, Args: []string{probe.Verb},
@@ -81,8 +73,7 @@ func tokenFile(ctx context.Context, t *suites.T) {
 		users       []int64
 	}{
 		{"non-root", "a non-root container without fsGroup", []int64{1000}},
-		{"several", "containers of several users", []int64{1000, 2000, 65532}},
-		{"root", "a container of root", []int64{0}},
+		{"several", "containers of several users, root among them", []int64{1000, 2000, 0}},
 	} {
 		t.Case(ctx, c.title, func(ctx context.Context, t *suites.T) {
 			pod, reports := report(ctx, t, newProbe(ctx, t, c.name, account, c.users...))

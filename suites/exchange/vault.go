@@ -14,17 +14,20 @@ func vaultTests() []suites.Test {
 		Title: "Key Vault gives the secret to an identity with a role, and to nobody without a token for it",
 		Tier:  suites.Exchange, Requirements: []string{"EXC-06"},
 		Needs: needs(),
-		Trust: []suites.Trust{{Account: app, Identity: reader}, {Account: "stranger", Identity: unprivileged}},
+		Trust: []suites.Trust{{Account: app, Identity: reader}, {Account: app, Identity: unprivileged}},
 		Body:  vaultPermissions,
 	}}
 }
 
 func vaultPermissions(ctx context.Context, t *suites.T) {
-	accepted(ctx, t)
-	t.Case(ctx, "an identity without a role has a token, and is forbidden to read", func(ctx context.Context, t *suites.T) {
-		o := run(ctx, t, newPod(ctx, t, "stranger", sample, "stranger"))
-		refused(ctx, t, "an identity without a role", o, "secret", "ForbiddenByRbac")
-		t.Require(o.Error != nil, "an identity without a role is not refused")
+	granted, stranger := t.Identity(app, reader).ClientID, t.Identity(app, unprivileged).ClientID
+	outcomes := run(ctx, t, newPod(ctx, t, "readers", app, program(t, "granted", sample), program(t, "stranger", sample, asClient(stranger))))
+	t.Case(ctx, "an identity with the role reads", func(_ context.Context, t *suites.T) {
+		hasRead(t, "an identity with the role", outcomes["granted"], granted)
+	})
+	t.Case(ctx, "an identity without a role has a token, and is forbidden to read", func(_ context.Context, t *suites.T) {
+		o := outcomes["stranger"]
+		refused(t, "an identity without a role", o, "secret", "ForbiddenByRbac")
 		t.Equal("HTTP status", http.StatusForbidden, o.Error.Status)
 	})
 	t.Case(ctx, "a request without a token is challenged", func(ctx context.Context, t *suites.T) {

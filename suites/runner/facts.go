@@ -13,7 +13,7 @@ import (
 )
 
 // Tests are the tests of all tiers.
-func Tests() []suites.Test { return slices.Concat(admission.Tests(), issuer.Tests(), exchange.Tests()) }
+func Tests() []suites.Test { return slices.Concat(admission.Tests(), exchange.Tests(), issuer.Tests()) }
 
 // factsOf says what cluster and subject can do.
 func factsOf(config Config, c cluster.Cluster, in *subject.Installed, nodes int) suites.Facts {
