@@ -12,7 +12,6 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local/binaries"
 	"github.com/wi-e2e/wi-e2e/fixtures/ledger"
-	"github.com/wi-e2e/wi-e2e/reports"
 )
 
 func clusterCommand() *cobra.Command {
@@ -44,14 +43,11 @@ func clusterCreateCommand() *cobra.Command {
 			}
 			console := newConsole()
 			defer console.Close()
-			started := time.Now()
-			console.PhaseStarted("cluster " + args[0])
-			c, err := provider.Create(cmd.Context(), cluster.Spec{Name: args[0], KubernetesVersion: kubernetes, Progress: console.PhaseNote})
-			phase := reports.Phase{Name: "cluster " + args[0], Status: reports.Pass, Started: started, Seconds: time.Since(started).Seconds()}
-			if err != nil {
-				phase.Status, phase.Message = reports.Error, err.Error()
-			}
-			console.PhaseFinished(phase)
+			var c cluster.Cluster
+			err = shown(console, "cluster "+args[0], func() (err error) {
+				c, err = provider.Create(cmd.Context(), cluster.Spec{Name: args[0], KubernetesVersion: kubernetes, Progress: console.PhaseNote})
+				return err
+			})
 			console.Close()
 			if err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/probe"
 	"github.com/wi-e2e/wi-e2e/suites"
@@ -147,25 +148,19 @@ func tokenSource(t *suites.T, pod *corev1.Pod, file string) *corev1.ServiceAccou
 
 // issuerOf is the issuer as the API server's discovery document has it.
 func issuerOf(ctx context.Context, t *suites.T) string {
-	var document struct {
-		Issuer string `json:"issuer"`
-	}
-	getDocument(ctx, t, "/.well-known/openid-configuration", &document)
-	return document.Issuer
+	issuer, err := cluster.DiscoverIssuer(ctx, t.Kube().Discovery().RESTClient())
+	t.Must(err, "find the issuer")
+	return issuer
 }
 
 func keyIDs(ctx context.Context, t *suites.T) []string {
+	data, err := t.Kube().Discovery().RESTClient().Get().AbsPath("/openid/v1/jwks").DoRaw(ctx)
+	t.Must(err, "read the API server's JWKS")
 	var set jose.JSONWebKeySet
-	getDocument(ctx, t, "/openid/v1/jwks", &set)
+	t.Must(json.Unmarshal(data, &set), "read the API server's JWKS")
 	var ids []string
 	for _, key := range set.Keys {
 		ids = append(ids, key.KeyID)
 	}
 	return ids
-}
-
-func getDocument(ctx context.Context, t *suites.T, path string, into any) {
-	data, err := t.Kube().Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
-	t.Must(err, "read %s of the API server", path)
-	t.Must(json.Unmarshal(data, into), "read %s of the API server", path)
 }

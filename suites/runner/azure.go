@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,6 +21,8 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/azure"
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/clouds"
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulated"
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/ledger"
 	"github.com/wi-e2e/wi-e2e/fixtures/objects"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/reports"
@@ -150,8 +151,9 @@ func (s *stage) azureOptions(ctx context.Context) (azure.Options, error) {
 	r := s.run
 	options := azure.Options{
 		TenantID: s.installed.TenantID, Run: r.record.Run.ID, Tags: r.azureTags(), Progress: r.observer.PhaseNote,
-		Record:  func(kind, name string) error { return r.recordCreate(kind, "", name) },
-		Removed: func(kind, name string) error { return r.recordRemoved(kind, "", name) },
+		// What is made in an emulator goes with it.
+		Record:  func(string, string) error { return nil },
+		Removed: func(string, string) error { return nil },
 	}
 	var err error
 	if options.Cloud, err = r.config.Azure.cloud(s.installed.Environment); err != nil {
@@ -159,7 +161,12 @@ func (s *stage) azureOptions(ctx context.Context) (azure.Options, error) {
 	}
 	if s.mode() == realAzure {
 		options.SubscriptionID, options.Location, options.Credential = r.config.Azure.SubscriptionID, r.config.Azure.Location, s.azure.credential
-		options.Tags = maps.Clone(r.config.Azure.Tags)
+		maps.Copy(options.Tags, r.config.Azure.Tags)
+		entry := func(kind, name string) ledger.Entry {
+			return ledger.Entry{Kind: kind, Cluster: "azure/" + options.Cloud.Name, Name: name}
+		}
+		options.Record = func(kind, name string) error { return r.ledger.Create(entry(kind, name)) }
+		options.Removed = func(kind, name string) error { return r.ledger.Removed(entry(kind, name)) }
 		return options, nil
 	}
 	e, err := s.startEmulator(ctx, options.Cloud)
@@ -176,7 +183,7 @@ func (s *stage) startEmulator(ctx context.Context, cloud clouds.Cloud) (*emulate
 	if err != nil {
 		return nil, err
 	}
-	issuer, err := issuerOf(ctx, clients.Kube)
+	issuer, err := cluster.DiscoverIssuer(ctx, clients.Kube.Discovery().RESTClient())
 	if err != nil {
 		return nil, err
 	}
@@ -188,28 +195,10 @@ func (s *stage) startEmulator(ctx context.Context, cloud clouds.Cloud) (*emulate
 	}
 	s.azure.applier = &objects.Applier{Clients: clients, Record: r.recordCreate, Removed: r.recordRemoved, Progress: r.observer.PhaseNote}
 	s.azure.emulator, err = emulated.Start(ctx, s.azure.applier, emulated.Options{
-		Image: image, Cloud: cloud, TenantID: s.installed.TenantID,
+		Namespace: emulated.RunNamespace, Image: image, Cloud: cloud, TenantID: s.installed.TenantID,
 		Issuer: issuer, Audience: subject.DefaultAudience, Propagation: emulatedPropagation,
 	})
 	return s.azure.emulator, err
-}
-
-// issuerOf is the issuer that the cluster's tokens name.
-func issuerOf(ctx context.Context, kube kubernetes.Interface) (string, error) {
-	data, err := kube.Discovery().RESTClient().Get().AbsPath("/.well-known/openid-configuration").DoRaw(ctx)
-	var document struct {
-		Issuer string `json:"issuer"`
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &document)
-	}
-	if err == nil && document.Issuer == "" {
-		err = errors.New("it names none")
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the cluster's issuer from its discovery document: %w", err)
-	}
-	return document.Issuer, nil
 }
 
 // makeIdentities makes the planned identities, each with its federated credentials, and returns them by name.
@@ -336,7 +325,7 @@ func (s *stage) trusts(ctx context.Context, plan *suites.Plan) (*trusts, error) 
 	if err != nil {
 		return nil, err
 	}
-	issuer, err := issuerOf(ctx, kube)
+	issuer, err := cluster.DiscoverIssuer(ctx, kube.Discovery().RESTClient())
 	if err != nil {
 		return nil, err
 	}

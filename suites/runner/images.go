@@ -80,22 +80,14 @@ func (s *stage) loadSelf(ctx context.Context) (ref string, err error) {
 	if ref, ok := s.env.Images[selfName]; ok {
 		return ref, nil
 	}
-	running, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find the wi-e2e binary: %w", err)
-	}
-	img, ref, err := images.Self(running)
+	ref, err = images.LoadSelf(ctx, func(ctx context.Context, ref, archive string) error {
+		if slices.ContainsFunc(s.installed.Images, func(i subject.Image) bool { return i.Name == ref }) {
+			return nil
+		}
+		return s.cluster.LoadImageArchive(ctx, archive)
+	})
 	if err != nil {
 		return "", err
-	}
-	if !slices.ContainsFunc(s.installed.Images, func(i subject.Image) bool { return i.Name == ref }) {
-		archive, err := images.CachedArchive(ctx, img, ref)
-		if err != nil {
-			return "", err
-		}
-		if err := s.cluster.LoadImageArchive(ctx, archive); err != nil {
-			return "", err
-		}
 	}
 	s.imageLoaded(selfName, ref)
 	return ref, nil
