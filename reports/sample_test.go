@@ -69,6 +69,8 @@ func passingRecord() *Record {
 	r.Requirements = []Requirement{
 		{ID: "EXP-02", Level: "MUST", Statement: "Integers 3600 … 86400 are accepted.", Source: "section 6", Status: Pass, Tests: []string{"expiration-accepted"}, Cases: 2},
 	}
+	r.Azure = &Azure{Mode: "emulated", Cloud: "AzurePublicCloud", TenantID: "11111111-2222-4333-8444-555555555555", Vault: "https://wie2e7k2m.vault.azure.net"}
+	r.Untested = []Untested{{ID: "PRX-08", Issue: "#5"}, {ID: "EXC-01", Part: "every language but Go", Issue: "#4"}}
 	r.Tests = []Test{{
 		ID: "expiration-accepted", Title: "Both ends of the range are accepted", Tier: "admission",
 		Requirements: []string{"EXP-02"}, Status: Pass, Started: at(14), Seconds: 0.02,

@@ -347,6 +347,10 @@ func (s *summary) facts() []string {
 			labelled("Kubernetes ", r.Cluster.Kubernetes),
 			count(r.Cluster.Nodes, "node")))
 	}
+	if a := r.Azure; a != nil {
+		add("azure", joined(a.Mode, a.Cloud, labelled("tenant ", a.TenantID), labelled("vault ", a.Vault)))
+	}
+	add("untested", untested(r.Untested))
 	var phases []string
 	for _, p := range r.Phases {
 		phases = append(phases, p.Name+" "+duration(p.Seconds))
@@ -360,6 +364,29 @@ func (s *summary) facts() []string {
 		name = ""
 	}
 	return lines
+}
+
+// untested sums up which rules nothing was said about, so that a pass is not taken for more than it is.
+func untested(rules []Untested) string {
+	whole, parts := 0, []string(nil)
+	for _, u := range rules {
+		if u.Part == "" {
+			whole++
+		} else {
+			parts = append(parts, u.ID+" ("+u.Part+")")
+		}
+	}
+	var all []string
+	if whole > 0 {
+		all = append(all, count(whole, "rule")+" without a test")
+	}
+	if len(parts) > 0 {
+		all = append(all, "of others a part: "+strings.Join(parts, ", "))
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return strings.Join(all, "; ") + " (wi-e2e list requirements)"
 }
 
 // joined separates the parts that are not empty by commas.

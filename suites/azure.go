@@ -24,12 +24,11 @@ type Trust struct {
 	// Account is annotated with the client ID of the first identity that it is listed with.
 	Account  string
 	Identity Identity
-	// Altered makes the credential another one than the account's tokens need, and Refused is the code of the refusal
-	// that follows from that. Both or neither.
-	Altered func(azure.FederatedCredential) azure.FederatedCredential
-	Refused string
-	// NoCredential leaves the credential out, which leaves an identity without any.
+	// Altered makes the credential another one than the account's tokens need; NoCredential leaves it out, which leaves the
+	// identity without any. Refused is the code of the refusal that follows from the one or the other.
+	Altered      func(azure.FederatedCredential) azure.FederatedCredential
 	NoCredential bool
+	Refused      string
 }
 
 // Azure is what the tests have of it.
@@ -97,8 +96,10 @@ func validateTrust(t Test) (problems []string) {
 			problem("a trust needs an account and an identity")
 		case seen[key]:
 			problem("account %s and identity %s are listed twice", trust.Account, trust.Identity.Name)
-		case (trust.Altered == nil) != (trust.Refused == "") && !trust.NoCredential, trust.NoCredential && trust.Altered != nil:
-			problem("an altered trust needs the code of its refusal")
+		case trust.NoCredential && trust.Altered != nil:
+			problem("a trust that is left out cannot be altered")
+		case (trust.NoCredential || trust.Altered != nil) != (trust.Refused != ""):
+			problem("a trust that is altered or left out, and no other, needs the code of its refusal")
 		}
 		seen[key] = true
 	}

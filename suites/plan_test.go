@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/azure"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/reports"
 )
@@ -52,11 +53,11 @@ func TestSelect(t *testing.T) {
 		{"an exclusion beats a name", Selection{Tests: []string{"one", "two", "!one"}}, []string{"two"}, ""},
 		{"a requirement", Selection{Requirements: []string{"AA-01"}}, []string{"one", "alone", "owner"}, ""},
 		{"all conditions hold together", Selection{Tiers: []string{"admission"}, Requirements: []string{"AA-01"}, Tests: []string{"!alone"}}, []string{"one"}, ""},
-		{"an unknown tier", Selection{Tiers: []string{"x"}}, nil, `unknown tier "x" (there are: admission, issuer)`},
+		{"an unknown tier", Selection{Tiers: []string{"x"}}, nil, `unknown tier "x" (there are: admission, exchange, issuer)`},
 		{"an unknown test", Selection{Tests: []string{"x"}}, nil, `unknown test "x"`},
 		{"an unknown excluded test", Selection{Tests: []string{"!x"}}, nil, `unknown test "x"`},
 		{"an unknown requirement", Selection{Requirements: []string{"XX-01"}}, nil, `unknown requirement "XX-01"`},
-		{"several mistakes are told at once", Selection{Tiers: []string{"x"}, Tests: []string{"y"}}, nil, `"x" (there are: admission, issuer); unknown test "y"`},
+		{"several mistakes are told at once", Selection{Tiers: []string{"x"}, Tests: []string{"y"}}, nil, `"x" (there are: admission, exchange, issuer); unknown test "y"`},
 		{"a contradiction", Selection{Tiers: []string{"issuer"}, Tests: []string{"one"}}, nil, "the selection matches no test"},
 		{"a requirement without a test yet", Selection{Requirements: []string{"BB-02"}}, nil, "BB-02 has no test yet, issue #9 brings it"},
 	} {
@@ -165,10 +166,24 @@ func TestViolationStatus(t *testing.T) {
 }
 
 func TestEveryCapabilityHasAReason(t *testing.T) {
-	for _, c := range []Capability{SubjectPods, KnownIssuer, ControlPlaneAccess, CustomTokenEndpoint, NoCustomTokenEndpoint} {
+	for _, c := range []Capability{SubjectPods, KnownIssuer, ControlPlaneAccess, CustomTokenEndpoint, NoCustomTokenEndpoint, Nodes, AzureAvailable} {
 		if m := missing[c]; m.Reason == "" || m.Text == "" {
 			t.Errorf("capability %s has no skip reason", c)
 		}
+	}
+}
+
+func TestATestWhoseImageIsMissingIsSkippedForThat(t *testing.T) {
+	selected := []Test{
+		{ID: "one", Tier: Admission, Requirements: []string{"AA-01"}},
+		{ID: "two", Tier: Exchange, Requirements: []string{"AA-01"}, Needs: []Capability{WorkloadImage("go-msal")}},
+	}
+	plan, err := NewPlan(selected, sampleCatalogue, Facts{Capabilities: []Capability{WorkloadImage("go-azidentity")}, Profile: subject.Latest}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if skip := plan.Tests[1].Skip; skip == nil || skip.Reason != "image-unavailable" || !strings.Contains(skip.Text, "go-msal") {
+		t.Errorf("the test without its image: %+v", skip)
 	}
 }
 
@@ -186,6 +201,8 @@ func TestValidate(t *testing.T) {
 	}{
 		{"a requirement without a test", append(slices.Clone(sampleCatalogue), Requirement{ID: "CC-01", Level: Must, Statement: "x", Source: "s"}), sampleTests, "CC-01 has no test"},
 		{"a pending requirement with a test", []Requirement{{ID: "AA-01", Level: Must, Statement: "x", Source: "s", Pending: "#1"}}, sampleTests, "AA-01 has a test and still says"},
+		{"a pending part without a test", append(slices.Clone(sampleCatalogue), Requirement{ID: "CC-01", Level: Must, Statement: "x", Source: "s", Pending: "#1", PendingPart: "y"}), sampleTests, "CC-01 has a pending part"},
+		{"a pending part without an issue", []Requirement{{ID: "AA-01", Level: Must, Statement: "x", Source: "s", PendingPart: "y"}}, sampleTests, "AA-01 has a pending part"},
 		{"a requirement twice", append(slices.Clone(sampleCatalogue), sampleCatalogue[0]), sampleTests, "AA-01 exists twice"},
 		{"an unknown level", []Requirement{{ID: "AA-01", Level: "MAY", Statement: "x", Source: "s"}}, sampleTests, `level "MAY"`},
 		{"a malformed id", []Requirement{{ID: "AA-1", Level: Must, Statement: "x", Source: "s", Pending: "#1"}}, sampleTests, `"AA-1" is not like`},
@@ -194,6 +211,17 @@ func TestValidate(t *testing.T) {
 		{"a test of no requirement", sampleCatalogue, withTest(func(t *Test) { t.Requirements = nil }), "names no requirement"},
 		{"a test twice", sampleCatalogue, append(slices.Clone(sampleTests), sampleTests[0]), "one exists twice"},
 		{"a malformed test id", sampleCatalogue, withTest(func(t *Test) { t.ID = "One Two" }), `"One Two" is not lower-case`},
+		{"a trust without Azure", sampleCatalogue, withTest(func(t *Test) { t.Trust = []Trust{{Account: "a", Identity: Identity{Name: "i"}}} }), "has trusts and does not need azure"},
+		{"a trust without an account", sampleCatalogue, withTest(func(t *Test) { t.Trust = []Trust{{Identity: Identity{Name: "i"}}} }), "needs an account and an identity"},
+		{"a trust twice", sampleCatalogue, withTest(func(t *Test) {
+			t.Trust = []Trust{{Account: "a", Identity: Identity{Name: "i"}}, {Account: "a", Identity: Identity{Name: "i", Reads: true}}}
+		}), "account a and identity i are listed twice"},
+		{"an altered trust without a refusal", sampleCatalogue, withTest(func(t *Test) {
+			t.Trust = []Trust{{Account: "a", Identity: Identity{Name: "i"}, Altered: func(c azure.FederatedCredential) azure.FederatedCredential { return c }}}
+		}), "needs the code of its refusal"},
+		{"a refusal of a trust that is not altered", sampleCatalogue, withTest(func(t *Test) {
+			t.Trust = []Trust{{Account: "a", Identity: Identity{Name: "i"}, Refused: "AADSTS700213"}}
+		}), "needs the code of its refusal"},
 		{"a test without body", sampleCatalogue, withTest(func(t *Test) { t.Body = nil }), "no title or no body"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

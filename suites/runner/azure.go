@@ -329,7 +329,7 @@ func (s *stage) trusts(ctx context.Context, plan *suites.Plan) (*trusts, error) 
 	if err != nil {
 		return nil, err
 	}
-	all := &trusts{}
+	var list []plannedTrust
 	for _, p := range plan.Tests {
 		if p.Skip != nil || len(p.Test.Trust) == 0 {
 			continue
@@ -346,16 +346,22 @@ func (s *stage) trusts(ctx context.Context, plan *suites.Plan) (*trusts, error) 
 			if trust.Altered != nil {
 				credential = trust.Altered(credential)
 			}
-			all.list = append(all.list, plannedTrust{trust, p.Test.ID, ns, credential})
+			list = append(list, plannedTrust{trust, p.Test.ID, ns, credential})
 		}
 	}
-	all.plan = azure.Plan(all.wanted())
-	for _, t := range all.list {
-		if t.NoCredential && !slices.ContainsFunc(all.plan, func(p azure.PlannedIdentity) bool { return p.Role == t.Identity.Name }) {
-			all.plan = append(all.plan, azure.PlannedIdentity{Name: t.Identity.Name, Role: t.Identity.Name})
+	return planTrusts(list), nil
+}
+
+// planTrusts finds the identities that it takes.
+func planTrusts(list []plannedTrust) *trusts {
+	t := &trusts{list: list}
+	t.plan = azure.Plan(t.wanted())
+	for _, trust := range list {
+		if trust.NoCredential && !slices.ContainsFunc(t.plan, func(p azure.PlannedIdentity) bool { return p.Role == trust.Identity.Name }) {
+			t.plan = append(t.plan, azure.PlannedIdentity{Name: trust.Identity.Name, Role: trust.Identity.Name})
 		}
 	}
-	return all, nil
+	return t
 }
 
 func (t *trusts) wanted() []azure.Wanted {

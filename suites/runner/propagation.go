@@ -39,7 +39,7 @@ func (s *stage) awaitPropagation(ctx context.Context, planned []suites.Planned) 
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	s.run.note(fmt.Sprintf("%d federated credentials and grants are known: %s", len(probes), describeAttempts(attempts)))
+	s.run.note(fmt.Sprintf("%d identities, federated credentials and grants are known: %s", len(probes), describeAttempts(attempts)))
 	return nil
 }
 
@@ -60,13 +60,10 @@ func (s *stage) probes(kube kubernetes.Interface, planned []suites.Planned) []pr
 			continue
 		}
 		for _, trust := range p.Test.Trust {
-			if trust.NoCredential {
-				continue
-			}
 			identity := a.Trusted[suites.TrustKey{Test: p.Test.ID, Account: trust.Account, Identity: trust.Identity.Name}]
 			token := s.tokenOf(kube, p.Test.ID, trust.Account)
 			probes = append(probes, propagationProbe{
-				what:   fmt.Sprintf("federated credential of identity %s for service account %s of test %s", identity.Name, trust.Account, p.Test.ID),
+				what:   fmt.Sprintf("trust of identity %s in service account %s of test %s", identity.Name, trust.Account, p.Test.ID),
 				wanted: trust.Refused, passing: azure.IsPropagation,
 				attempt: func(ctx context.Context) error {
 					assertion, err := token(ctx)
