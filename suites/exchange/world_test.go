@@ -76,7 +76,9 @@ func newLab(t *testing.T, propagation time.Duration) *lab {
 	must(t, err)
 	transport := &http.Client{Transport: inProcess{l.emulator}}
 	l.operator, err = azidentity.NewClientAssertionCredential(tenantID, emulator.OperatorClientID,
-		func(context.Context) (string, error) { return home.sign(home.claims("azure", "operator", subject.DefaultAudience, 3600)), nil },
+		func(context.Context) (string, error) {
+			return home.sign(home.claims("azure", "operator", subject.DefaultAudience, 3600)), nil
+		},
 		&azidentity.ClientAssertionCredentialOptions{ClientOptions: azcore.ClientOptions{Cloud: clouds.Public.SDK(), Transport: transport}})
 	must(t, err)
 	l.made = l.newAzure(t, "lab", transport)
@@ -164,7 +166,9 @@ func newWorld(t *testing.T, l *lab, tests ...suites.Test) *world {
 			Trusted:     map[suites.TrustKey]azure.Identity{},
 		},
 	}
-	w.env.Azure.Evidence = func(_ context.Context, since uint64) ([]evidence.Entry, error) { return w.evidence(l.evidenceSince(since)), nil }
+	w.env.Azure.Evidence = func(_ context.Context, since uint64) ([]evidence.Entry, error) {
+		return w.evidence(l.evidenceSince(since)), nil
+	}
 	for _, workload := range workloads.Catalogue() {
 		w.env.Images[workload.Name] = imageOf(workload.Name)
 	}

@@ -30,8 +30,11 @@ const (
 	LogsDir    = "cluster-logs"
 )
 
-// cleanUpBudget bounds the removal of what a run made, also of an interrupted one.
-const cleanUpBudget = 2 * time.Minute
+// Bounds of the removal of what a run made, also of an interrupted one. Azure takes minutes to delete a resource group.
+const (
+	cleanUpBudget     = 2 * time.Minute
+	realCleanUpBudget = 15 * time.Minute
+)
 
 // Options are what a run needs beside its configuration.
 type Options struct {
@@ -164,7 +167,11 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 	r.finish(ctx) // the record is on the disk before the clean-up, which may be killed
 
 	if s.provider != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpBudget)
+		budget := cleanUpBudget
+		if s.mode() == realAzure {
+			budget = realCleanUpBudget
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
 		defer cancel()
 		if r.record.Verdict.Status == reports.Error || r.record.Verdict.Status == reports.Fail {
 			s.exportLogs(ctx)
