@@ -73,7 +73,7 @@ var missing = map[Capability]struct {
 	CustomTokenEndpoint:   {"not-configured", "the installation has no custom token endpoint configured"},
 	NoCustomTokenEndpoint: {"configured", "the installation has a custom token endpoint configured, so its absence cannot be observed"},
 	Nodes:                 {"no-nodes", "the cluster has no node that pods can be scheduled on"},
-	AzureAvailable:        {"no-azure", "there is no Azure: the emulator's image cannot be put on this cluster (--azure-emulator-image), and --azure real was not asked for"},
+	AzureAvailable:        {"no-azure", "there is no Azure: the emulator's image cannot be loaded into this cluster: name one that it can pull (--image), or use --azure real"},
 }
 
 // skipWithout is the skip of a test whose capability is missing.

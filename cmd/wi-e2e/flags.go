@@ -52,6 +52,8 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	text(func(c *runner.Config) *string { return &c.Cluster.Context }, "context", "context of the kubeconfig")
 	yes(func(c *runner.Config) *bool { return &c.Cluster.Keep }, "keep", "keep the cluster and what the run put on it")
 
+	text(func(c *runner.Config) *string { return &c.Image }, "image", "wi-e2e `IMAGE` that an existing cluster can pull, for the Azure emulator and for probes")
+
 	text(func(c *runner.Config) *string { return &c.Subject.Kind }, "subject", "webhook under test: "+strings.Join(runner.Subjects, ", ")+" (default: reference, on an existing cluster preinstalled)")
 	text(func(c *runner.Config) *string { return &c.Subject.Manifest }, "manifest", "`FILE` or URL, for --subject manifest; ${AZURE_TENANT_ID} and the like are expanded")
 	text(func(c *runner.Config) *string { return &c.Subject.Helm.Chart }, "chart", "chart directory, archive or URL, for --subject helm")
@@ -63,7 +65,6 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	text(func(c *runner.Config) *string { return &c.Subject.Profile }, "profile", "webhook `VERSION` whose contract holds, or latest (default: detected)")
 
 	text(func(c *runner.Config) *string { return &c.Azure.Mode }, "azure", "Azure to use: "+strings.Join(runner.AzureModes, ", ")+" (default: emulated)")
-	text(func(c *runner.Config) *string { return &c.Azure.EmulatorImage }, "azure-emulator-image", "wi-e2e `IMAGE` for the emulator, on a cluster that images cannot be loaded into")
 	text(func(c *runner.Config) *string { return &c.Azure.Cloud }, "azure-cloud", "cloud `NAME` of the real Azure, such as AzureUSGovernmentCloud (default: AzurePublicCloud)")
 	text(func(c *runner.Config) *string { return &c.Azure.SubscriptionID }, "azure-subscription", "subscription `ID` (default: $AZURE_SUBSCRIPTION_ID)")
 	text(func(c *runner.Config) *string { return &c.Azure.Location }, "azure-location", "`LOCATION` of what is made in the real Azure (default: westeurope)")

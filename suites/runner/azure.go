@@ -187,11 +187,9 @@ func (s *stage) startEmulator(ctx context.Context, cloud clouds.Cloud) (*emulate
 	if err != nil {
 		return nil, err
 	}
-	image := r.config.Azure.EmulatorImage
-	if image == "" {
-		if image, err = s.loadSelf(ctx); err != nil {
-			return nil, err
-		}
+	image, err := s.loadSelf(ctx)
+	if err != nil {
+		return nil, err
 	}
 	s.azure.applier = &objects.Applier{Clients: clients, Record: r.recordCreate, Removed: r.recordRemoved, Progress: r.observer.PhaseNote}
 	s.azure.emulator, err = emulated.Start(ctx, s.azure.applier, emulated.Options{

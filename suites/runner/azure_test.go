@@ -54,14 +54,12 @@ func TestValidateAzure(t *testing.T) {
 		err    string
 	}{
 		{"nothing said", AzureConfig{}, ""},
-		{"an emulator of one's own image", AzureConfig{Mode: "emulated", EmulatorImage: "r.example/wi-e2e:1"}, ""},
 		{"the real one", AzureConfig{Mode: "real", Cloud: "AzureChinaCloud", SubscriptionID: "s", Location: "l", Tags: map[string]string{"a": "b"}}, ""},
 		{"a custom one", AzureConfig{Mode: "real", Custom: &CustomCloud{"https://login.example/", "https://arm.example", "https://arm.example/", "vault.example"}}, ""},
 		{"an unknown mode", AzureConfig{Mode: "fake"}, `unknown azure "fake" (there are: emulated, real)`},
 		{"an unknown cloud", AzureConfig{Mode: "real", Cloud: "Sky"}, `unknown Azure cloud "Sky"`},
 		{"two clouds", AzureConfig{Mode: "real", Cloud: "AzureChinaCloud", Custom: &CustomCloud{}}, "leave one of them out"},
 		{"half a custom cloud", AzureConfig{Mode: "real", Custom: &CustomCloud{Authority: "https://login.example"}}, "is not an https URL"},
-		{"an emulator of the real one", AzureConfig{Mode: "real", EmulatorImage: "x"}, "goes with the emulated Azure"},
 		{"a subscription of the emulator", AzureConfig{SubscriptionID: "s"}, "go with the real Azure"},
 	} {
 		t.Run(c.name, func(t *testing.T) { expectUsage(t, c.config.validate(), c.err) })

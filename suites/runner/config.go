@@ -45,6 +45,8 @@ type Config struct {
 	Cluster    ClusterConfig    `json:"cluster,omitempty"`
 	Azure      AzureConfig      `json:"azure,omitempty"`
 	Subject    SubjectConfig    `json:"subject,omitempty"`
+	// Image is one of wi-e2e that the cluster can pull, for the Azure emulator and for probes, where images cannot be loaded.
+	Image string `json:"image,omitempty"`
 	Select     suites.Selection `json:"select,omitempty"`
 	// Seed orders the tests; 0 draws one, which the record tells.
 	Seed int64 `json:"seed,omitempty"`
@@ -71,8 +73,6 @@ type ClusterConfig struct {
 type AzureConfig struct {
 	// Mode is one of AzureModes; empty means emulated.
 	Mode string `json:"mode,omitempty"`
-	// EmulatorImage is a wi-e2e image that the cluster can pull, where images cannot be loaded into it.
-	EmulatorImage string `json:"emulatorImage,omitempty"`
 	// Cloud is the name of a known cloud, for the real Azure; empty is that of subject.environment. Custom is a cloud of one's own instead.
 	Cloud          string       `json:"cloud,omitempty"`
 	Custom         *CustomCloud `json:"custom,omitempty"`
@@ -177,6 +177,8 @@ func (c *Config) Validate() error {
 		return usage("the reference webhook's image cannot be put on a cluster that is not ours: choose --subject preinstalled, manifest or helm")
 	case c.usesExisting() && len(s.ImageArchives) > 0:
 		return usage("image archives cannot be loaded into a cluster that is not ours: push the images to a registry that it can pull from")
+	case c.Image != "" && !c.usesExisting():
+		return usage("this binary's image is loaded into the cluster: naming another goes with a cluster that is not ours")
 	case len(s.ImageArchives) > 0 && s.kind(c) == "preinstalled":
 		return usage("image archives go with a subject that the run installs")
 	}
@@ -195,8 +197,6 @@ func (a AzureConfig) validate() error {
 	switch {
 	case a.Mode != "" && !slices.Contains(AzureModes, a.Mode):
 		return usage("unknown azure %q (there are: %s)", a.Mode, strings.Join(AzureModes, ", "))
-	case a.Mode == realAzure && a.EmulatorImage != "":
-		return usage("an emulator's image goes with the emulated Azure")
 	case a.Mode != realAzure && (a.Cloud != "" || a.Custom != nil || a.SubscriptionID != "" || a.Location != "" || len(a.Tags) > 0):
 		return usage("cloud, subscription, location and tags go with the real Azure: --azure real (the emulated one is the subject's)")
 	case a.Cloud != "" && a.Custom != nil:

@@ -37,13 +37,16 @@ func factsOf(config Config, c cluster.Cluster, in *subject.Installed, nodes int)
 // imageCapabilities are the images that can be put on the cluster, and the Azure, whose emulator is one of them.
 func (c *Config) imageCapabilities() []suites.Capability {
 	var capabilities []suites.Capability
-	if c.Azure.Mode == realAzure || c.Azure.EmulatorImage != "" || !c.usesExisting() {
+	self := c.Image != "" || !c.usesExisting()
+	if self {
+		capabilities = append(capabilities, suites.SelfImage)
+	}
+	if self || c.Azure.Mode == realAzure {
 		capabilities = append(capabilities, suites.AzureAvailable)
 	}
 	if c.usesExisting() {
 		return capabilities
 	}
-	capabilities = append(capabilities, suites.SelfImage)
 	for _, w := range workloads.Catalogue() {
 		capabilities = append(capabilities, suites.WorkloadImage(w.Name))
 	}

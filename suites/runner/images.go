@@ -75,9 +75,13 @@ func (s *stage) load(ctx context.Context, name string, img v1.Image, ref, archiv
 	return nil
 }
 
-// loadSelf puts the image of this binary on the cluster, unless it is there as the subject's.
+// loadSelf puts the image of this binary on the cluster, unless it is there as the subject's, or another was named.
 func (s *stage) loadSelf(ctx context.Context) (ref string, err error) {
 	if ref, ok := s.env.Images[selfName]; ok {
+		return ref, nil
+	}
+	if ref := s.run.config.Image; ref != "" {
+		s.imageLoaded(selfName, ref)
 		return ref, nil
 	}
 	ref, err = images.LoadSelf(ctx, func(ctx context.Context, ref, archive string) error {
