@@ -160,8 +160,12 @@ func verdict(record *reports.Record, interrupted bool, leaked []string) reports.
 			cases += len(t.Cases)
 		}
 	}
+	decided := 0
 	for _, q := range record.Requirements {
 		status = reports.Worst(status, q.Status)
+		if q.Status != reports.Skip {
+			decided++
+		}
 	}
 	v := reports.Verdict{Status: status}
 	switch {
@@ -178,7 +182,7 @@ func verdict(record *reports.Record, interrupted bool, leaked []string) reports.
 		v.ExitCode, v.Reason = reports.ExitFailed, fmt.Sprintf("%d of %d tests failed: the subject does not conform", byStatus[reports.Fail], executed)
 	default:
 		v.ExitCode = reports.ExitPass
-		v.Reason = fmt.Sprintf("%d tests with %d cases, %d requirements", executed, cases, len(record.Requirements))
+		v.Reason = fmt.Sprintf("%d tests with %d cases, %d requirements", executed, cases, decided)
 		if n := byStatus[reports.Warn]; n > 0 {
 			v.Reason += fmt.Sprintf(", %d with warnings", n)
 		}
