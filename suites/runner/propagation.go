@@ -39,7 +39,7 @@ func (s *stage) awaitPropagation(ctx context.Context, planned []suites.Planned) 
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	s.run.note(fmt.Sprintf("%d identities, federated credentials and grants are known: %s", len(probes), describeAttempts(attempts)))
+	s.run.note(fmt.Sprintf("%d federated credentials and grants are known: %s; the budget is %s for each", len(probes), describeAttempts(attempts), a.Propagation.Budget))
 	return nil
 }
 
