@@ -79,6 +79,8 @@ func (p Propagation) Await(ctx context.Context, wanted string, passing func(code
 	switch {
 	case err == nil:
 		return result, nil
+	case ctx.Err() != nil && last == nil && wanted == "":
+		return result, fmt.Errorf("%w: %s; accepted at last, but not several times in a row", context.Cause(ctx), result)
 	case ctx.Err() != nil && last == nil:
 		return result, fmt.Errorf("%w: %s; accepted at last, but not refused with %s", context.Cause(ctx), result, wanted)
 	case ctx.Err() != nil:

@@ -40,6 +40,7 @@ func TestPropagationIsWaitedForAndNothingElse(t *testing.T) {
 		{"a refusal that is wanted is waited for", mismatch, []string{unknown, mismatch}, 4, map[string]int{unknown: 1}, ""},
 		{"a refusal that is not the propagation's ends it", "", []string{unknown, broken}, 2, map[string]int{unknown: 1}, broken},
 		{"what is never known ends with the budget", "", []string{unknown}, 0, nil, "not within 1m0s"},
+		{"what is never settled ends with the budget", "", []string{unknown, "", unknown, "", unknown}, 0, nil, "not within 1m0s"},
 		{"what is accepted and should be refused ends with the budget", mismatch, []string{""}, 0, nil, "accepted at last, but not refused with " + mismatch},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -43,19 +44,23 @@ type object = map[string]any
 // apiServer is as much of an API server as the tier needs: an issuer, admission by the reference webhook's mutation, and
 // pods, which a node runs to their end while they are created. Its functions are for faults to replace, before any test runs.
 type apiServer struct {
+	// forbids says whether a request is forbidden.
+	forbids func(r *http.Request) bool
 	// selects says whether the webhook is called for a pod.
 	selects func(pod *corev1.Pod) bool
 	// annotations are an account's as the webhook reads them for a pod.
 	annotations func(pod *corev1.Pod, dryRun bool, account map[string]string) map[string]string
 	mutation    webhook.Mutation
-	// mutated changes a pod that the webhook has mutated.
-	mutated func(pod *corev1.Pod)
+	// before changes what the webhook is shown of a pod, mutated a pod that it has mutated.
+	before, mutated func(pod *corev1.Pod)
 	// listed are the keys of the JWKS, signs is the one of new tokens.
 	listed func(k keyring) []signingKey
 	signs  func(k keyring) signingKey
 
 	server *httptest.Server
 	node   *node
+
+	admission sync.Mutex
 
 	mu       sync.Mutex
 	keys     keyring
@@ -98,9 +103,11 @@ func newAPIServer(t *testing.T, key *rsa.PrivateKey) *apiServer {
 	t.Helper()
 	first := newSigningKey(key)
 	s := &apiServer{
+		forbids:     func(*http.Request) bool { return false },
 		selects:     func(pod *corev1.Pod) bool { return pod.Labels[suites.UseLabel] == "true" },
 		annotations: func(_ *corev1.Pod, _ bool, account map[string]string) map[string]string { return account },
 		mutation:    webhook.Mutation{TenantID: tenantID, AuthorityHost: authority, Audience: subject.DefaultAudience},
+		before:      func(*corev1.Pod) {},
 		mutated:     func(*corev1.Pod) {},
 		listed:      func(k keyring) []signingKey { return k.current },
 		signs:       func(k keyring) signingKey { return k.current[0] },
@@ -119,7 +126,13 @@ func newAPIServer(t *testing.T, key *rsa.PrivateKey) *apiServer {
 	mux.HandleFunc("POST /api/v1/namespaces/{namespace}/pods", s.createPod)
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods", s.watchPod)
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{name}/log", s.serveLog)
-	s.server = httptest.NewTLSServer(mux)
+	s.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.forbids(r) {
+			refuse(w, apierrors.NewForbidden(corev1.Resource("objects"), path.Base(r.URL.Path), errors.New("not today")))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
 	t.Cleanup(s.server.Close)
 	return s
 }
@@ -262,8 +275,12 @@ func (s *apiServer) admit(namespace string, pod corev1.Pod, dryRun bool) (*corev
 	if !s.selects(&pod) {
 		return &pod, nil
 	}
+	s.admission.Lock() // faults may remember pods
+	defer s.admission.Unlock()
 	raw := encoded(pod)
-	parsed, err := webhook.ParsePod(raw)
+	shown := pod.DeepCopy()
+	s.before(shown)
+	parsed, err := webhook.ParsePod(encoded(shown))
 	if err != nil {
 		return nil, err
 	}

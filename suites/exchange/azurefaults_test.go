@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 
@@ -102,7 +103,6 @@ const (
 // exchange is a request for a token.
 type exchange struct {
 	clientID string
-	form     url.Values
 	claims   jwt.Claims // none of an assertion that is no token
 }
 
@@ -115,8 +115,8 @@ func onExchanges(change func(w *world, e exchange, a *answer)) func(*world) {
 		if err := asked.ParseForm(); err != nil {
 			panic(err)
 		}
-		e := exchange{clientID: asked.PostForm.Get("client_id"), form: asked.PostForm}
-		if token, err := jwt.ParseSigned(e.form.Get("client_assertion"), []jose.SignatureAlgorithm{jose.RS256}); err == nil {
+		e := exchange{clientID: asked.PostForm.Get("client_id")}
+		if token, err := jwt.ParseSigned(asked.PostForm.Get("client_assertion"), []jose.SignatureAlgorithm{jose.RS256}); err == nil {
 			_ = token.UnsafeClaimsWithoutVerification(&e.claims)
 		}
 		change(w, e, a)
@@ -177,11 +177,19 @@ func give(value string) func(*answer) {
 	}
 }
 
-// onCredential changes the answers to writes of a federated credential.
+// onCredential changes the answers to writes of a federated credential of that name.
 func onCredential(name string, change func(a *answer)) func(*world) {
-	return onAzure(management, func(_ *world, asked *http.Request, a *answer) {
-		if asked.Method == http.MethodPut && strings.HasSuffix(asked.URL.Path, "/"+name) {
+	return onCredentials(func(written string, a *answer) {
+		if written == name {
 			change(a)
+		}
+	})
+}
+
+func onCredentials(change func(name string, a *answer)) func(*world) {
+	return onAzure(management, func(_ *world, asked *http.Request, a *answer) {
+		if asked.Method == http.MethodPut && strings.Contains(asked.URL.Path, "/federatedIdentityCredentials/") {
+			change(path.Base(asked.URL.Path), a)
 		}
 	})
 }

@@ -39,14 +39,12 @@ func claimsOf(ctx context.Context, t *suites.T, account string) (map[string]any,
 type forgery struct {
 	claims map[string]any
 	keyID  string
-	key    any
+	key    any // nil for one that nobody knows
 }
 
-// newForgery has the claims and the key ID of a real token, and a key of its own.
-func newForgery(t *suites.T, claims map[string]any, header jose.Header) *forgery {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	t.Must(err, "generate a key")
-	return &forgery{claims: maps.Clone(claims), keyID: header.KeyID, key: key}
+// newForgery has the claims and the key ID of a real token, and no key yet.
+func newForgery(claims map[string]any, header jose.Header) *forgery {
+	return &forgery{claims: maps.Clone(claims), keyID: header.KeyID}
 }
 
 // clusterKey is the key that signs the cluster's tokens.
@@ -70,6 +68,11 @@ func (f *forgery) issuedAgo(ago, lifetime int64) {
 
 // sign returns the token.
 func (f *forgery) sign(t *suites.T) string {
+	if f.key == nil {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		t.Must(err, "generate a key")
+		f.key = key
+	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: f.key, KeyID: f.keyID}}, nil)
 	t.Must(err, "forge a token")
 	payload, err := json.Marshal(f.claims)

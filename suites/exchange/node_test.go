@@ -158,11 +158,14 @@ func (n *node) probe(c corev1.Container, name string, files map[string]file) pro
 
 // credentialTypes are those of Azure Identity by the values of WORKLOAD_CREDENTIAL.
 var credentialTypes = map[string]string{
-	"": "WorkloadIdentityCredential", "workload": "WorkloadIdentityCredential", "default": "DefaultAzureCredential", "chained": "ChainedTokenCredential",
+	"": "WorkloadIdentityCredential", "workload": "WorkloadIdentityCredential",
+	"default": "DefaultAzureCredential", "chained": "ChainedTokenCredential",
 }
 
 // workload does what a Go workload does (package goworkload), with one credential for all of its ways.
-func (n *node) workload(ctx context.Context, pod *corev1.Pod, c corev1.Container, env map[string]string, files map[string]file) workloads.Result {
+func (n *node) workload(
+	ctx context.Context, pod *corev1.Pod, c corev1.Container, env map[string]string, files map[string]file,
+) workloads.Result {
 	all := workloads.Catalogue()
 	w := all[slices.IndexFunc(all, func(w workloads.Workload) bool { return imageOf(w.Name) == c.Image })]
 	r := workloads.Result{

@@ -2,7 +2,9 @@ package exchange
 
 import (
 	"context"
+	"strings"
 
+	"golang.org/x/mod/semver"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
@@ -44,6 +46,10 @@ func readSecret(ctx context.Context, t *suites.T, w workloads.Workload) {
 			o := outcomes[c.Name]
 			hasRead(t, w.Name, o, clientID)
 			t.Equal("language and library of the workload", w.Language+" "+w.Library, o.Language+" "+o.Library)
+			t.Check(w.Minimum == "" || semver.Compare("v"+strings.TrimPrefix(o.Version, "v"), "v"+w.Minimum) >= 0,
+				"version %s of %s is older than %s, or none", o.Version, w.Library, w.Minimum)
+			// The SDKs of all languages name the types alike: DefaultAzureCredential is the way "default".
+			t.Check(len(w.Credentials) == 0 || strings.HasPrefix(strings.ToLower(o.Credential), c.Name), "it is %s that was exercised", o.Credential)
 		})
 	}
 }

@@ -140,19 +140,20 @@ func tryAll(ctx context.Context, t *suites.T, clientID string, attempts []attemp
 	}
 	outcomes := run(ctx, t, pod)
 	for _, a := range attempts {
-		t.Case(ctx, a.title, func(_ context.Context, t *suites.T) {
+		t.Case(ctx, a.title, func(ctx context.Context, t *suites.T) {
 			if a.code == "" {
 				hasRead(t, a.title, outcomes[a.name], clientID)
 				return
 			}
 			refused(t, a.title, outcomes[a.name], "token", a.code)
+			decided(ctx, t, clientID, a.code)
 		})
 	}
 }
 
 func foreignTokens(ctx context.Context, t *suites.T) {
 	claims, header := claimsOf(ctx, t, app)
-	otherCluster, otherKey, otherKeySameID := newForgery(t, claims, header), newForgery(t, claims, header), newForgery(t, claims, header)
+	otherCluster, otherKey, otherKeySameID := newForgery(claims, header), newForgery(claims, header), newForgery(claims, header)
 	otherCluster.claims["iss"] = otherIssuer
 	otherKey.keyID = "other-cluster"
 	tryAll(ctx, t, t.Identity(app, reader).ClientID, []attempt{
@@ -168,7 +169,7 @@ func expiredToken(ctx context.Context, t *suites.T) {
 	const lifetime = 3600 // seconds
 	claims, header := claimsOf(ctx, t, app)
 	signed := func(name string, secondsAgo int64) corev1.VolumeProjection {
-		f := newForgery(t, claims, header)
+		f := newForgery(claims, header)
 		f.key = clusterKey(t)
 		f.issuedAgo(secondsAgo, lifetime)
 		return f.mount(ctx, t, name)

@@ -49,7 +49,8 @@ func keyRotation(ctx context.Context, t *suites.T) {
 		return code
 	}
 	old := token(ctx, t, app)
-	t.Require(exchange(old) == "", "a token is refused before any rotation: %s", exchange(old))
+	code := exchange(old)
+	t.Require(code == "", "a token is refused before any rotation: %s", code)
 
 	rotatedBack := false
 	defer func() {
@@ -71,7 +72,7 @@ func keyRotation(ctx context.Context, t *suites.T) {
 	rotatedBack = true
 	// Azure keeps key sets. It fetches them again for a key ID that it does not know.
 	claims, header := claimsOf(ctx, t, app)
-	stranger := newForgery(t, claims, header)
+	stranger := newForgery(claims, header)
 	stranger.keyID = "unknown-to-everybody"
 	t.Equal("refusal of a key that nobody knows", "AADSTS7000272", exchange(stranger.sign(t)))
 	t.Equal("refusal of a token of the withdrawn key", "AADSTS7000272", exchange(fresh))

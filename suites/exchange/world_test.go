@@ -52,9 +52,9 @@ type lab struct {
 	operator azcore.TokenCredential
 	made     *azure.Azure
 	vault    azure.Vault
-	// key signs in every world at first: RSA keys are slow to make.
-	key    *rsa.PrivateKey
-	worlds atomic.Int64
+	// key signs in every world at first, otherKey in none: RSA keys are slow to make.
+	key, otherKey *rsa.PrivateKey
+	worlds        atomic.Int64
 
 	mu      sync.Mutex
 	entries []evidence.Entry
@@ -65,8 +65,10 @@ func newLab(t *testing.T, propagation time.Duration) *lab {
 	t.Helper()
 	l := &lab{}
 	var err error
-	l.key, err = rsa.GenerateKey(rand.Reader, 2048)
-	must(t, err)
+	for _, key := range []**rsa.PrivateKey{&l.key, &l.otherKey} {
+		*key, err = rsa.GenerateKey(rand.Reader, 2048)
+		must(t, err)
+	}
 	home := newAPIServer(t, l.key)
 	l.emulator, err = emulator.New(emulator.Options{
 		TenantID: tenantID, Propagation: propagation, Log: l,
@@ -161,7 +163,7 @@ func newWorld(t *testing.T, l *lab, tests ...suites.Test) *world {
 		Azure: &suites.Azure{
 			Azure: l.newAzure(t, run, &http.Client{Transport: transport}), TenantID: tenantID, Scope: vaultScope, Authority: authority,
 			Vault: l.vault, Secret: secretName, SecretSHA256: hex.EncodeToString(sum[:]),
-			HostAliases: []corev1.HostAlias{{IP: "192.0.2.1", Hostnames: []string{"login.microsoftonline.com", l.vault.Name + ".vault.azure.net"}}},
+			HostAliases: []corev1.HostAlias{{IP: "192.0.2.1", Hostnames: []string{login, l.vault.Name + vaults}}},
 			Propagation: suites.Propagation{Budget: 20 * time.Second},
 			Trusted:     map[suites.TrustKey]azure.Identity{},
 		},
