@@ -72,10 +72,11 @@ func run(ctx context.Context, t *suites.T, pod *corev1.Pod) map[string]outcome {
 	finished, err := pods.Run(ctx, t.Kube(), pod)
 	t.Must(err, "run pod %s", pod.Name)
 	outcomes := map[string]outcome{}
-	for name, c := range finished.Containers {
+	for _, p := range pod.Spec.Containers {
+		c := finished.Containers[p.Name]
 		result, err := workloads.Parse(c.Log)
-		t.Must(err, "read what container %s of pod %s came to (exit code %d, %s)", name, pod.Name, c.ExitCode, c.Reason)
-		outcomes[name] = outcome{result, c.ExitCode}
+		t.Must(err, "read what container %s of pod %s came to (exit code %d, %s)", p.Name, pod.Name, c.ExitCode, c.Reason)
+		outcomes[p.Name] = outcome{result, c.ExitCode}
 	}
 	return outcomes
 }

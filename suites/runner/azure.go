@@ -72,7 +72,8 @@ func (s *stage) checkAzure(ctx context.Context, selected []suites.Test) error {
 		return err
 	}
 	if !c.usesExisting() {
-		return errors.New("Azure fetches the cluster's issuer over the internet, where that of a cluster on this machine is not: name a cluster whose issuer is public (--kubeconfig FILE), or use the emulator (--azure emulated)")
+		return errors.New("the real Azure fetches the cluster's issuer over the internet, where that of a cluster on this machine is not: " +
+			"name a cluster whose issuer is public (--kubeconfig FILE), or use the emulator (--azure emulated)")
 	}
 	s.azure.credential = credential
 	return nil

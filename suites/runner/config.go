@@ -40,14 +40,14 @@ const (
 
 // Config is what a run is asked to do (RunConfig of wi-e2e.dev/v1alpha1).
 type Config struct {
-	APIVersion string           `json:"apiVersion"`
-	Kind       string           `json:"kind"`
-	Cluster    ClusterConfig    `json:"cluster,omitempty"`
-	Azure      AzureConfig      `json:"azure,omitempty"`
-	Subject    SubjectConfig    `json:"subject,omitempty"`
+	APIVersion string        `json:"apiVersion"`
+	Kind       string        `json:"kind"`
+	Cluster    ClusterConfig `json:"cluster,omitempty"`
+	Azure      AzureConfig   `json:"azure,omitempty"`
+	Subject    SubjectConfig `json:"subject,omitempty"`
 	// Image is one of wi-e2e that the cluster can pull, for the Azure emulator and for probes, where images cannot be loaded.
-	Image string `json:"image,omitempty"`
-	Select     suites.Selection `json:"select,omitempty"`
+	Image  string           `json:"image,omitempty"`
+	Select suites.Selection `json:"select,omitempty"`
 	// Seed orders the tests; 0 draws one, which the record tells.
 	Seed int64 `json:"seed,omitempty"`
 	// Strict makes a violated SHOULD fail the run.
