@@ -2,6 +2,7 @@ package main
 
 import (
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,13 +12,18 @@ import (
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/azure"
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulated"
+	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/reports"
 )
 
@@ -122,6 +128,7 @@ func TestTheEmulatorNextToACluster(t *testing.T) {
 			t.Errorf("up prints no %s:\n%s", want, up.stdout)
 		}
 	}
+	expectFaultIsSurvived(t, kubeconfig)
 	// Another way to the same cluster, and a run in between, which has an emulator of its own.
 	run := wiE2E(t, "run", "--cluster", "dev", "--test", "federated-credential-limit", "--output", t.TempDir())
 	if run.code != reports.ExitPass {
@@ -139,6 +146,63 @@ func TestTheEmulatorNextToACluster(t *testing.T) {
 	}
 	if down := wiE2E(t, "azure", "down", "--cluster", "dev"); down.code != 0 {
 		t.Errorf("down without an emulator: %s", down.stderr)
+	}
+}
+
+// expectFaultIsSurvived injects a fault that SDKs have to put up with, and reads in the evidence that they did.
+func expectFaultIsSurvived(t *testing.T, kubeconfig string) {
+	t.Helper()
+	ctx := t.Context()
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := emulated.Find(ctx, config, emulated.DevelopmentNamespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	kube := kubeClient(t, kubeconfig)
+	d, err := emulated.Show(ctx, kube)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts := kube.CoreV1().ServiceAccounts("default")
+	if _, err := accounts.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "my-app"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{subject.DefaultAudience}}}
+	token, err := accounts.CreateToken(ctx, "my-app", request, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignore := func(string, string) error { return nil }
+	a, err := azure.New(azure.Options{
+		Cloud: e.Cloud, TenantID: e.TenantID, SubscriptionID: e.SubscriptionID(), Credential: e.Credential(), Transport: e.Transport(),
+		Run: "faults", Record: ignore, Removed: ignore,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = e.SetFaults(ctx, emulator.Fault{Service: "entra", Path: "/*/oauth2/v2.0/token", Count: 1, Status: http.StatusTooManyRequests, RetryAfter: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Exchange(ctx, d.ClientID, token.Status.Token, e.Cloud.VaultAudience()+"/.default"); err != nil {
+		t.Errorf("with a fault: %v", err)
+	}
+	entries, err := e.Evidence(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var statuses []int
+	for _, entry := range entries {
+		if entry.Fault != "" || entry.ClientID == d.ClientID {
+			statuses = append(statuses, entry.Status)
+		}
+	}
+	if !slices.Equal(statuses, []int{http.StatusTooManyRequests, http.StatusOK}) {
+		t.Errorf("answers %v, want a fault, and then a token", statuses)
 	}
 }
 
