@@ -21,8 +21,8 @@ build: setup ## the wi-e2e binary
 	go build -trimpath -ldflags "-s -w" -o bin/wi-e2e ./cmd/wi-e2e
 
 .PHONY: setup
-setup: ## the few Debian packages that a local cluster needs
-	@fixtures/cluster/local/install-packages.sh
+setup: ## the Debian packages that a local cluster and the images of the workloads need
+	@./install-packages.sh
 
 .PHONY: lint
 lint: ## formatting, vet, staticcheck

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -140,12 +141,67 @@ type Test struct {
 
 // Case is one checked case of a test.
 type Case struct {
-	Name     string    `json:"name"`
+	Name string `json:"name"`
+	// Requirements are those of the test's that the case is about; empty for all of them.
+	Requirements []string `json:"requirements,omitempty"`
+
 	Status   Status    `json:"status"`
 	Seconds  float64   `json:"seconds"`
 	Checks   int       `json:"checks"` // expectations that were evaluated
 	Findings []Finding `json:"findings,omitempty"`
 	Notes    []string  `json:"notes,omitempty"` // evidence worth keeping although nothing is wrong
+	// Workloads are the programs that ran for the case: the matrix of languages and libraries is made of them.
+	Workloads []Workload `json:"workloads,omitempty"`
+}
+
+// Workload is what a program of the workloads' catalogue came to, and what was seen of it.
+type Workload struct {
+	Name     string `json:"name"` // its row
+	Language string `json:"language"`
+	Library  string `json:"library"`
+	// Version of the library and the credential that was used, as the SDK itself reports them; "" for a program that does not tell.
+	Version    string `json:"version,omitempty"`
+	Credential string `json:"credential,omitempty"`
+	Image      string `json:"image"`
+	// SecretSHA256 is the hash of the secret that it read, in hexadecimal; Error the SDK's own words if it read none.
+	SecretSHA256 string `json:"secretSHA256,omitempty"`
+	Error        string `json:"error,omitempty"`
+	// TokenSeconds and SecretSeconds are how long the SDK took, by the program's own clock.
+	TokenSeconds  float64 `json:"tokenSeconds,omitempty"`
+	SecretSeconds float64 `json:"secretSeconds,omitempty"`
+	// Exchange is the request for its token, as the emulator saw it; nil for the real Azure, which does not tell.
+	Exchange *Exchange `json:"exchange,omitempty"`
+}
+
+// Exchange of a token of the cluster for one of Azure.
+type Exchange struct {
+	ClientID string `json:"clientID"`
+	Subject  string `json:"subject"`
+	Issuer   string `json:"issuer"`
+	// UserAgent is that of the request, Client what MSAL says of itself in it: its name and version.
+	UserAgent string `json:"userAgent"`
+	Client    string `json:"client,omitempty"`
+}
+
+// Of is how the test fared as far as a requirement is concerned, and how many executed cases that rests on.
+func (t *Test) Of(requirement string) (status Status, cases int) {
+	status = t.Status
+	if slices.ContainsFunc(t.Cases, func(c Case) bool { return len(c.Requirements) > 0 }) {
+		status = Pass
+		for _, f := range t.Findings {
+			status = Worst(status, f.Status)
+		}
+	}
+	for _, c := range t.Cases {
+		if len(c.Requirements) > 0 && !slices.Contains(c.Requirements, requirement) {
+			continue
+		}
+		if c.Checks > 0 {
+			cases++
+		}
+		status = Worst(status, c.Status)
+	}
+	return status, cases
 }
 
 // Finding is an expectation that did not hold (Fail, Warn) or something that broke (Error).

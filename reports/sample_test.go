@@ -70,7 +70,7 @@ func passingRecord() *Record {
 		{ID: "EXP-02", Level: "MUST", Statement: "Integers 3600 … 86400 are accepted.", Source: "section 6", Status: Pass, Tests: []string{"expiration-accepted"}, Cases: 2},
 	}
 	r.Azure = &Azure{Mode: "emulated", Cloud: "AzurePublicCloud", TenantID: "11111111-2222-4333-8444-555555555555", Vault: "https://wie2e7k2m.vault.azure.net"}
-	r.Untested = []Untested{{ID: "PRX-08", Issue: "#5"}, {ID: "EXC-01", Part: "every language but Go", Issue: "#4"}}
+	r.Untested = []Untested{{ID: "PRX-08", Issue: "#5"}, {ID: "EXC-01", Part: "Windows images", Issue: "#8"}}
 	r.Tests = []Test{{
 		ID: "expiration-accepted", Title: "Both ends of the range are accepted", Tier: "admission",
 		Requirements: []string{"EXP-02"}, Status: Pass, Started: at(14), Seconds: 0.02,
@@ -78,9 +78,32 @@ func passingRecord() *Record {
 			{Name: "pod annotation 3600", Status: Pass, Seconds: 0.011, Checks: 2},
 			{Name: "pod annotation 86400", Status: Pass, Seconds: 0.009, Checks: 2},
 		},
+	}, {
+		ID: "read-secret-python-azidentity", Title: "The workload reads", Tier: "exchange", Requirements: []string{"EXC-01"}, Status: Pass, Started: at(15), Seconds: 2,
+		Cases: []Case{
+			{Name: "workload", Status: Pass, Checks: 4, Workloads: []Workload{sampleWorkload("WorkloadIdentityCredential", 0.25)}},
+			{Name: "default", Status: Pass, Checks: 4, Workloads: []Workload{sampleWorkload("DefaultAzureCredential", 0.125)}},
+		},
+	}, {
+		ID: "read-secret-dotnet-azure-mcp", Title: "The program reads", Tier: "exchange", Requirements: []string{"EXC-01"}, Status: Pass, Started: at(15), Seconds: 3,
+		Cases: []Case{{Name: "The program reads", Status: Pass, Checks: 3, Workloads: []Workload{{
+			Name: "dotnet-azure-mcp", Language: "dotnet", Library: "azidentity", Image: "wi-e2e.dev/dotnet-azure-mcp:0123",
+			Exchange: &Exchange{UserAgent: "azsdk-net-Identity/1.17.1 (.NET 10.0.0; Linux)", Client: "MSAL.CoreCLR 4.82.0"},
+		}}}},
 	}}
 	r.Count()
 	return r
+}
+
+func sampleWorkload(credential string, seconds float64) Workload {
+	return Workload{
+		Name: "python-azidentity", Language: "python", Library: "azidentity", Version: "1.27.0", Credential: credential,
+		Image: "wi-e2e.dev/python-azidentity:0123", SecretSHA256: "00ff", TokenSeconds: seconds, SecretSeconds: seconds / 2,
+		Exchange: &Exchange{
+			ClientID: "22222222-2222-4222-8222-222222222222", Subject: "system:serviceaccount:ns:app", Issuer: "https://issuer/",
+			UserAgent: "azsdk-python-identity/1.27.0 Python/3.11.2", Client: "MSAL.Python 1.35.0",
+		},
+	}
 }
 
 // mixedRecord has every status, and every place where a finding can be.
@@ -120,7 +143,7 @@ func mixedRecord() *Record {
 		Case{Name: "positive control", Status: Pass, Seconds: 0.004, Checks: 1},
 	)
 
-	r.Tests = append(passingRecord().Tests, refused,
+	r.Tests = append(passingRecord().Tests[:1], refused,
 		Test{
 			ID: "namespaces", Title: "Ordinary namespaces are selected", Tier: "admission",
 			Requirements: []string{"SEL-06"}, Status: Warn, Started: at(14.2), Seconds: 0.2,

@@ -38,6 +38,7 @@ func WriteSummary(w io.Writer, r *Record, opts SummaryOptions) error {
 	s.section("Not executed", s.notExecuted())
 	s.section("Warnings", s.warnings())
 	s.section("Skipped", s.skips())
+	s.section("Workloads", s.workloads())
 	s.section("Counts", s.counts())
 	s.section("Run", s.facts())
 

@@ -66,28 +66,24 @@ func Execute(ctx context.Context, env *Env, test Test, broken reports.Status, sl
 func (x *execution) collect(body *T, result *reports.Test) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	status, checks, findings, notes := body.result(len(x.cases) > 0)
+	whole := body.result(len(x.cases) > 0)
+	result.Status = whole.Status
 	if len(x.cases) == 0 {
 		// The body is its own only case.
-		result.Cases = []reports.Case{{
-			Name: result.Title, Status: status, Checks: checks, Findings: findings, Notes: notes,
-			Seconds: time.Since(result.Started).Seconds(),
-		}}
-		result.Status = status
+		whole.Name, whole.Seconds = result.Title, time.Since(result.Started).Seconds()
+		result.Cases = []reports.Case{whole}
 		return
 	}
-	result.Findings, result.Notes = findings, notes
-	result.Status = status
+	result.Findings, result.Notes = whole.Findings, whole.Notes
 	for _, c := range x.cases {
-		status, checks, findings, notes := c.t.result(false)
-		if !c.ended && status != reports.Error {
-			status = reports.Error
-			findings = append(findings, reports.Finding{Status: status, Message: "not finished when the test ended"})
+		one := c.t.result(false)
+		if !c.ended && one.Status != reports.Error {
+			one.Status = reports.Error
+			one.Findings = append(one.Findings, reports.Finding{Status: reports.Error, Message: "not finished when the test ended"})
 		}
-		result.Cases = append(result.Cases, reports.Case{
-			Name: c.t.name, Status: status, Seconds: c.seconds, Checks: checks, Findings: findings, Notes: notes,
-		})
-		result.Status = reports.Worst(result.Status, status)
+		one.Seconds = c.seconds
+		result.Cases = append(result.Cases, one)
+		result.Status = reports.Worst(result.Status, one.Status)
 	}
 }
 

@@ -22,7 +22,9 @@ type Selection struct {
 // Facts are what the plan has to know of cluster and subject.
 type Facts struct {
 	Capabilities []Capability
-	Profile      subject.Profile
+	// Missing says why images are not among them.
+	Missing map[Capability]reports.Skipped
+	Profile subject.Profile
 }
 
 // Planned is a test in the plan; with a Skip it is not run.
@@ -145,7 +147,7 @@ func NewPlan(selected []Test, catalogue []Requirement, facts Facts, seed int64) 
 func skip(t Test, catalogue []Requirement, facts Facts) *reports.Skipped {
 	for _, need := range t.Needs {
 		if !slices.Contains(facts.Capabilities, need) {
-			return skipWithout(need)
+			return facts.skipWithout(need)
 		}
 	}
 	var since []string

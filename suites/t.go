@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,14 +24,16 @@ import (
 // subject go through Check, Equal and their stopping forms, which count them; what the harness itself needs goes
 // through Must. A body or case that evaluated no expectation is an error.
 type T struct {
-	run  *execution
-	name string
-	kind kind
+	run          *execution
+	name         string
+	kind         kind
+	requirements []string // of a case; empty for all of the test's
 
 	mu       sync.Mutex
 	checks   int
 	findings []reports.Finding
 	notes    []string
+	ran      []reports.Workload
 }
 
 type kind int
@@ -65,11 +68,22 @@ type caseRun struct {
 // Case runs body as one reported case of the test, beside its other cases. Cases must not depend on each
 // other's order; what they share is set up before the first one. Its name is unique within the test.
 func (t *T) Case(ctx context.Context, name string, body func(ctx context.Context, t *T)) {
+	t.CaseOf(ctx, "", name, body)
+}
+
+// CaseOf is Case for one that is about one of the test's requirements only.
+func (t *T) CaseOf(ctx context.Context, requirement, name string, body func(ctx context.Context, t *T)) {
 	if t.kind != testBody {
 		t.Broken("case %q is declared inside a case", name)
 	}
 	x := t.run
 	c := &caseRun{t: &T{run: x, name: name, kind: testCase}}
+	if requirement != "" {
+		if !slices.Contains(x.test.Requirements, requirement) {
+			t.Broken("case %q is of %s, which the test is not", name, requirement)
+		}
+		c.t.requirements = []string{requirement}
+	}
 	x.mu.Lock()
 	duplicate := x.names[name]
 	x.names[name] = true
@@ -174,6 +188,13 @@ func (t *T) Note(format string, args ...any) {
 	t.notes = append(t.notes, fmt.Sprintf(format, args...))
 }
 
+// Ran keeps what a workload came to.
+func (t *T) Ran(w reports.Workload) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ran = append(t.ran, w)
+}
+
 // Subject is the webhook under test.
 func (t *T) Subject() *subject.Installed { return t.run.env.Subject }
 
@@ -214,16 +235,16 @@ func (t *T) ServiceAccount(ctx context.Context, name string, annotations map[str
 }
 
 // result is the state of the body or case, closed: an open-ended one that checked nothing is an error.
-func (t *T) result(hasCases bool) (status reports.Status, checks int, findings []reports.Finding, notes []string) {
+func (t *T) result(hasCases bool) reports.Case {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	findings = append([]reports.Finding(nil), t.findings...)
-	if len(findings) == 0 && t.checks == 0 && !hasCases {
-		findings = append(findings, reports.Finding{Status: reports.Error, Message: "no expectation was evaluated: this proves nothing"})
+	c := reports.Case{Name: t.name, Requirements: t.requirements, Checks: t.checks, Findings: slices.Clone(t.findings), Notes: slices.Clone(t.notes), Workloads: slices.Clone(t.ran)}
+	if len(c.Findings) == 0 && t.checks == 0 && !hasCases {
+		c.Findings = append(c.Findings, reports.Finding{Status: reports.Error, Message: "no expectation was evaluated: this proves nothing"})
 	}
-	status = reports.Pass
-	for _, f := range findings {
-		status = reports.Worst(status, f.Status)
+	c.Status = reports.Pass
+	for _, f := range c.Findings {
+		c.Status = reports.Worst(c.Status, f.Status)
 	}
-	return status, t.checks, findings, append([]string(nil), t.notes...)
+	return c
 }

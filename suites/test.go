@@ -76,10 +76,21 @@ var missing = map[Capability]struct {
 	AzureAvailable:        {"no-azure", "there is no Azure: the emulator's image cannot be loaded into this cluster: name one that it can pull (--image), or use --azure real"},
 }
 
+// Reasons why there is no image of a workload.
+const (
+	// ImageUnavailable: it cannot be made here, or not be put on the cluster.
+	ImageUnavailable SkipReason = "image-unavailable"
+	// NoMinimumVersion: EXC-01 names no minimum version of its library, or it is not ours to choose.
+	NoMinimumVersion SkipReason = "no-minimum-version"
+)
+
 // skipWithout is the skip of a test whose capability is missing.
-func skipWithout(c Capability) *reports.Skipped {
+func (f Facts) skipWithout(c Capability) *reports.Skipped {
+	if why, ok := f.Missing[c]; ok {
+		return &why
+	}
 	if image, ok := c.ImageName(); ok {
-		return &reports.Skipped{Reason: "image-unavailable", Text: "the cluster has no image " + image + ", and images cannot be loaded into it"}
+		return &reports.Skipped{Reason: string(ImageUnavailable), Text: "the cluster has no image " + image + ", and images cannot be put on it"}
 	}
 	return &reports.Skipped{Reason: string(missing[c].Reason), Text: missing[c].Text}
 }

@@ -53,6 +53,8 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	yes(func(c *runner.Config) *bool { return &c.Cluster.Keep }, "keep", "keep the cluster and what the run put on it")
 
 	text(func(c *runner.Config) *string { return &c.Image }, "image", "wi-e2e `IMAGE` that an existing cluster can pull, for the Azure emulator and for probes")
+	text(func(c *runner.Config) *string { return &c.Workloads.Repository }, "image-repository", "`REPOSITORY` that images are pushed to, and that an existing cluster can pull from")
+	text(func(c *runner.Config) *string { return (*string)(&c.Workloads.SDKVersions) }, "sdk-versions", "SDK versions of the workloads: newest, minimum (default: newest)")
 
 	text(func(c *runner.Config) *string { return &c.Subject.Kind }, "subject", "webhook under test: "+strings.Join(runner.Subjects, ", ")+" (default: reference, on an existing cluster preinstalled)")
 	text(func(c *runner.Config) *string { return &c.Subject.Manifest }, "manifest", "`FILE` or URL, for --subject manifest; ${AZURE_TENANT_ID} and the like are expanded")

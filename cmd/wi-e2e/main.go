@@ -88,7 +88,7 @@ Exit codes: 0 pass, 1 the subject failed, 2 usage or configuration, 3 environmen
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (%w)", err, errUsage) })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), versionCommand(),
+	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), imagesCommand(), versionCommand(),
 		reference.Command(), emulator.Command(), probe.Command())
 	return root
 }

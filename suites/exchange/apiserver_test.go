@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -22,10 +23,13 @@ import (
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -124,7 +128,10 @@ func newAPIServer(t *testing.T, key *rsa.PrivateKey) *apiServer {
 	mux.HandleFunc("PATCH /api/v1/namespaces/{namespace}/serviceaccounts/{name}", s.patchAccount)
 	mux.HandleFunc("POST /api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", s.createToken)
 	mux.HandleFunc("POST /api/v1/namespaces/{namespace}/pods", s.createPod)
-	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods", s.watchPod)
+	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods", s.servePods)
+	mux.HandleFunc("POST /apis/batch/v1/namespaces/{namespace}/jobs", s.createJob)
+	mux.HandleFunc("POST /apis/batch/v1/namespaces/{namespace}/cronjobs", s.createCronJob)
+	mux.HandleFunc("POST /apis/apps/v1/namespaces/{namespace}/deployments", s.createDeployment)
 	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{name}/log", s.serveLog)
 	s.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.forbids(r) {
@@ -253,16 +260,54 @@ func (s *apiServer) createPod(w http.ResponseWriter, r *http.Request) {
 	}
 	pod.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
 	pod.UID, pod.ResourceVersion = types.UID(uuid.NewString()), "1"
-	if dryRun {
-		reply(w, http.StatusCreated, pod)
-		return
+	if !dryRun {
+		s.runPod(r.Context(), pod)
 	}
-	ran := s.node.run(r.Context(), pod)
+	reply(w, http.StatusCreated, pod)
+}
+
+func (s *apiServer) runPod(ctx context.Context, pod *corev1.Pod) {
+	ran := s.node.run(ctx, pod)
 	ran.pod.ResourceVersion = "2"
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.pods[pod.Namespace+"/"+pod.Name] = ran
-	s.mu.Unlock()
-	reply(w, http.StatusCreated, pod)
+}
+
+func (s *apiServer) createJob(w http.ResponseWriter, r *http.Request) {
+	job := read[batchv1.Job](r)
+	template := job.Spec.Template
+	template.Labels = maps.Clone(template.Labels)
+	template.Labels[batchv1.JobNameLabel] = job.Name
+	s.runTemplate(w, r, job.Name, "Job", template, job)
+}
+
+func (s *apiServer) createDeployment(w http.ResponseWriter, r *http.Request) {
+	deployment := read[appsv1.Deployment](r)
+	s.runTemplate(w, r, deployment.Name, "ReplicaSet", deployment.Spec.Template, deployment)
+}
+
+// createCronJob makes no Jobs: it has to be suspended.
+func (s *apiServer) createCronJob(w http.ResponseWriter, r *http.Request) {
+	cron := read[batchv1.CronJob](r)
+	if !ptr.Deref(cron.Spec.Suspend, false) {
+		refuse(w, apierrors.NewBadRequest("there is no clock"))
+		return
+	}
+	reply(w, http.StatusCreated, cron)
+}
+
+// runTemplate runs the pod that a controller makes of a template, in which it may have a name or not.
+func (s *apiServer) runTemplate(w http.ResponseWriter, r *http.Request, owner, kind string, template corev1.PodTemplateSpec, created any) {
+	pod := corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
+	pod.Name, pod.OwnerReferences = owner+"-x", []metav1.OwnerReference{{Kind: kind, Name: owner, Controller: ptr.To(true)}}
+	admitted, err := s.admit(r.PathValue("namespace"), pod, false)
+	if err != nil {
+		refuse(w, apierrors.NewBadRequest(err.Error()))
+		return
+	}
+	s.runPod(r.Context(), admitted)
+	reply(w, http.StatusCreated, created)
 }
 
 // admit has the webhook mutate a pod.
@@ -303,17 +348,45 @@ func (s *apiServer) admit(namespace string, pod corev1.Pod, dryRun bool) (*corev
 	return &mutated, nil
 }
 
-// watchPod tells how one pod ended, and then nothing until the client has heard enough.
-func (s *apiServer) watchPod(w http.ResponseWriter, r *http.Request) {
-	name, _ := strings.CutPrefix(r.URL.Query().Get("fieldSelector"), "metadata.name=")
-	ran := s.pod(r.PathValue("namespace"), name)
-	if ran == nil || r.URL.Query().Get("watch") != "true" || r.URL.Query().Get("resourceVersion") != "1" {
-		refuse(w, apierrors.NewBadRequest("want the watch of a pod from its creation on"))
+// servePods lists pods by a label, or tells how one that is named ended. All have ended when they are there, so that a watch has
+// nothing more to tell.
+func (s *apiServer) servePods(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	selector, err := labels.Parse(query.Get("labelSelector"))
+	name, byName := strings.CutPrefix(query.Get("fieldSelector"), "metadata.name=")
+	switch watching := query.Get("watch") == "true"; {
+	case query.Get("sendInitialEvents") == "true":
+		refuse(w, apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("ListOptions").GroupKind(), "", nil)) // as an older API server
+		return
+	case err == nil && !selector.Empty() && !watching:
+		list := corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, ListMeta: metav1.ListMeta{ResourceVersion: "2"}}
+		for _, pod := range s.podsOf(r.PathValue("namespace"), selector) {
+			list.Items = append(list.Items, *pod)
+		}
+		reply(w, http.StatusOK, list)
+		return
+	case err == nil && !selector.Empty() && query.Get("resourceVersion") == "2":
+	case byName && watching && query.Get("resourceVersion") == "1" && s.pod(r.PathValue("namespace"), name) != nil:
+		ended := s.pod(r.PathValue("namespace"), name).pod
+		reply(w, http.StatusOK, metav1.WatchEvent{Type: string(watch.Modified), Object: runtime.RawExtension{Object: ended}})
+	default:
+		refuse(w, apierrors.NewBadRequest("want the watch of a pod from its creation on, or what a label selects"))
 		return
 	}
-	reply(w, http.StatusOK, metav1.WatchEvent{Type: string(watch.Modified), Object: runtime.RawExtension{Object: ran.pod}})
 	_ = http.NewResponseController(w).Flush() // the client notices when it breaks off
 	<-r.Context().Done()
+}
+
+func (s *apiServer) podsOf(namespace string, selector labels.Selector) []*corev1.Pod {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []*corev1.Pod
+	for _, ran := range s.pods {
+		if ran.pod.Namespace == namespace && selector.Matches(labels.Set(ran.pod.Labels)) {
+			found = append(found, ran.pod)
+		}
+	}
+	return found
 }
 
 func (s *apiServer) serveLog(w http.ResponseWriter, r *http.Request) {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/probe"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
-	"github.com/wi-e2e/wi-e2e/suites"
 )
 
 // unknown is the ID of nothing.
@@ -114,24 +113,28 @@ func onEnvironment(change func(c corev1.Container, env map[string]string)) func(
 	return func(w *world) { w.api.node.environment = change }
 }
 
-// ignoringTheCode has workloads be the injected client whatever their code says.
-func ignoringTheCode(w *world) {
-	onEnvironment(func(_ corev1.Container, env map[string]string) { delete(env, "WORKLOAD_CLIENT_ID") })(w)
+func onAttempts(change func(a *workloads.Attempt)) func(*world) {
+	return func(w *world) { w.api.node.attempt = change }
 }
 
-func onResults(change func(c corev1.Container, r *workloads.Result)) func(*world) {
+// ignoringTheCode has workloads be the injected client whatever their code says.
+func ignoringTheCode(w *world) {
+	onAttempts(func(a *workloads.Attempt) { a.ClientID = "" })(w)
+}
+
+func onResults(change func(asked workloads.Attempt, r *workloads.Result)) func(*world) {
 	return func(w *world) { w.api.node.result = change }
 }
 
 func exiting(code int32) func(*world) {
-	return func(w *world) { w.api.node.exitCode = func(workloads.Result) int32 { return code } }
+	return func(w *world) { w.api.node.exitCode = func([]workloads.Result) int32 { return code } }
 }
 
-// failingWay has one of Azure Identity's ways find nothing to work with.
+// failingWay has one of Azure Identity's ways find no token.
 func failingWay(name string) func(*world) {
-	return onEnvironment(func(c corev1.Container, env map[string]string) {
-		if c.Name == name {
-			delete(env, suites.TokenFileVariable)
+	return onAttempts(func(a *workloads.Attempt) {
+		if a.Credential == name {
+			a.TokenFile = "/no/such/file"
 		}
 	})
 }

@@ -30,7 +30,10 @@ const sample = "go-azidentity"
 
 // Tests of the tier.
 func Tests() []suites.Test {
-	return slices.Concat(readTests(), mappingTests(), refusalTests(), selectionTests(), vaultTests(), federationTests(), tokenTests(), rotationTests())
+	return slices.Concat(
+		readTests(), sampleTests(), identityTests(), mappingTests(), selectionTests(), shapeTests(), vaultTests(),
+		federationTests(), tokenTests(), rotationTests(),
+	)
 }
 
 // trusted is the trust of an identity in the account "app".
@@ -38,7 +41,11 @@ func trusted(identity suites.Identity) []suites.Trust {
 	return []suites.Trust{{Account: app, Identity: identity}}
 }
 
-// needs are the capabilities of a test whose pods run the sample workload.
-func needs(more ...suites.Capability) []suites.Capability {
-	return append([]suites.Capability{suites.Nodes, suites.AzureAvailable, suites.WorkloadImage(sample)}, more...)
+// needs are the capabilities of a test whose pods run these workloads.
+func needs(workloads ...string) []suites.Capability {
+	all := []suites.Capability{suites.Nodes, suites.AzureAvailable}
+	for _, w := range workloads {
+		all = append(all, suites.WorkloadImage(w))
+	}
+	return all
 }

@@ -6,11 +6,11 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/keyutil"
 
@@ -42,6 +42,9 @@ type forgery struct {
 	key    any // nil for one that nobody knows
 }
 
+// unknownKey is a key that nobody knows. One is enough for all forgeries, and takes long to make.
+var unknownKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
 // newForgery has the claims and the key ID of a real token, and no key yet.
 func newForgery(claims map[string]any, header jose.Header) *forgery {
 	return &forgery{claims: maps.Clone(claims), keyID: header.KeyID}
@@ -69,7 +72,7 @@ func (f *forgery) issuedAgo(ago, lifetime int64) {
 // sign returns the token.
 func (f *forgery) sign(t *suites.T) string {
 	if f.key == nil {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		key, err := unknownKey()
 		t.Must(err, "generate a key")
 		f.key = key
 	}
@@ -82,12 +85,4 @@ func (f *forgery) sign(t *suites.T) string {
 	text, err := signed.CompactSerialize()
 	t.Must(err, "forge a token")
 	return text
-}
-
-// mount puts the token into a Secret, for a pod to have it where a projected one would be.
-func (f *forgery) mount(ctx context.Context, t *suites.T, name string) corev1.VolumeProjection {
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: map[string]string{"token": f.sign(t)}}
-	_, err := t.Kube().CoreV1().Secrets(t.Namespace(ctx)).Create(ctx, secret, metav1.CreateOptions{})
-	t.Must(err, "create secret %s", name)
-	return corev1.VolumeProjection{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: name}}}
 }

@@ -44,21 +44,53 @@ var mutants = slices.Concat([]mutant{
 		finds("does not get the secret: secret: Forbidden")},
 	{"the vault has another secret", "EXC-01", onSecrets("", give("another")), finds("SHA-256 of the secret")},
 	{"the workload is another client", "EXC-01",
-		onResults(func(_ corev1.Container, r *workloads.Result) { r.ClientID = unknown }),
+		onResults(func(_ workloads.Attempt, r *workloads.Result) { r.ClientID = unknown }),
 		finds("client ID of the token")},
-	{"the workload fails at last", "EXC-01", exiting(1), finds("exit code")},
+	{"the workload fails at last", "EXC-01", exiting(1), finds("exit code of container app")},
 	{"the image holds another library", "EXC-01",
-		onResults(func(_ corev1.Container, r *workloads.Result) { r.Library = "adal" }),
+		onResults(func(_ workloads.Attempt, r *workloads.Result) { r.Library = "adal" }),
 		finds("language and library")},
 	{"the image holds a program in another language", "EXC-01",
-		onResults(func(_ corev1.Container, r *workloads.Result) { r.Language = "rust" }),
+		onResults(func(_ workloads.Attempt, r *workloads.Result) { r.Language = "rust" }),
 		finds("language and library")},
 	{"the library is too old", "EXC-01",
-		onResults(func(_ corev1.Container, r *workloads.Result) { r.Version = "v1.2.2" }),
+		onResults(func(_ workloads.Attempt, r *workloads.Result) { r.Version = "v1.2.2" }),
 		finds("version v1.2.2 of azidentity is older than 1.3.0")},
 	{"the library's version is not known", "EXC-01",
-		onResults(func(_ corev1.Container, r *workloads.Result) { r.Version = "unknown" }),
+		onResults(func(_ workloads.Attempt, r *workloads.Result) { r.Version = "unknown" }),
 		finds("version unknown of azidentity is older than 1.3.0, or none")},
+	{"another version exchanges than the program says", "EXC-01",
+		onResults(func(_ workloads.Attempt, r *workloads.Result) { r.Version = "98.0.0" }),
+		finds("go-azidentity as Azure saw it: the program says that its azidentity is 98.0.0; the exchange came from")},
+	{"the program has its token from elsewhere", "EXC-01",
+		onEvidence(func(e *evidence.Entry) { e.Status = http.StatusForbidden }),
+		finds("go-azidentity as Azure saw it: Azure gave 0 tokens for 3 attempts")},
+	{"the exchange is another client's", "EXC-01",
+		onEvidence(func(e *evidence.Entry) { e.ClientID = unknown }),
+		finds("go-azidentity as Azure saw it: client ID of the exchange")},
+	{"a program of somebody else shows another secret", "EXC-01",
+		func(w *world) { w.api.node.shown = "another" },
+		finds("what dotnet-azure-mcp shows is not the secret")},
+	{"a program of somebody else shows no secret", "EXC-01",
+		onEnvironment(func(c corev1.Container, env map[string]string) {
+			if strings.Contains(c.Image, "/dotnet-azure-mcp:") {
+				delete(env, suites.TokenFileVariable)
+			}
+		}),
+		finds("dotnet-azure-mcp does not show the secret")},
+	{"pods of controllers are not mutated", "EXC-01",
+		func(w *world) {
+			selects := w.api.selects
+			w.api.selects = func(pod *corev1.Pod) bool { return selects(pod) && pod.OwnerReferences == nil }
+		},
+		finds("a Job: container app does not get the secret", "a Job of a CronJob: container app does not get the secret",
+			"a Deployment, whose containers read again and again: container app does not get the secret")},
+	{"only the first container of a pod is mutated", "EXC-01", onPods(func(pod *corev1.Pod) {
+		for i := range pod.Spec.Containers[1:] {
+			without(suites.TokenFileVariable)(&pod.Spec.Containers[i+1])
+		}
+	}), finds("a Job: container neighbour does not get the secret",
+		"a Deployment, whose containers read again and again: container neighbour does not get the secret")},
 
 	{"WorkloadIdentityCredential fails", "EXC-02",
 		failingWay("workload"),
@@ -69,12 +101,12 @@ var mutants = slices.Concat([]mutant{
 	{"ChainedTokenCredential fails", "EXC-02",
 		failingWay("chained"),
 		finds("go-azidentity with credential chained: go-azidentity does not get the secret")},
-	{"a way leads to another secret", "EXC-02", onResults(func(c corev1.Container, r *workloads.Result) {
-		if c.Name == "default" {
+	{"a way leads to another secret", "EXC-02", onResults(func(a workloads.Attempt, r *workloads.Result) {
+		if a.Credential == "default" {
 			r.SecretSHA256 = strings.Repeat("0", 64)
 		}
 	}), finds("go-azidentity with credential default: SHA-256 of the secret")},
-	{"every way is the same", "EXC-02", onEnvironment(func(_ corev1.Container, env map[string]string) { delete(env, "WORKLOAD_CREDENTIAL") }), finds(
+	{"every way is the same", "EXC-02", onAttempts(func(a *workloads.Attempt) { a.Credential = "" }), finds(
 		"with credential default: it is WorkloadIdentityCredential that was exercised",
 		"with credential chained: it is WorkloadIdentityCredential that was exercised")},
 
@@ -97,20 +129,18 @@ var mutants = slices.Concat([]mutant{
 		finds("account first is the identity that both accounts share: account first does not get the secret")},
 	{"the second identity of an account is refused", "EXC-03",
 		refusing("AADSTS700213", others),
-		finds("a program with a client ID in code does not get the secret")},
+		finds("an identity that the code names does not get the secret")},
 	{"a client ID in code is ignored", "EXC-03",
 		ignoringTheCode,
-		finds("client ID of the token that a program with a client ID in code got")},
+		finds("client ID of the token that an identity that the code names got")},
 	{"a client ID in code is ignored, and not told", "EXC-03", func(w *world) {
 		ignoringTheCode(w)
-		onResults(func(c corev1.Container, r *workloads.Result) {
-			for _, v := range c.Env {
-				if v.Name == "WORKLOAD_CLIENT_ID" {
-					r.ClientID = v.Value
-				}
+		onResults(func(a workloads.Attempt, r *workloads.Result) {
+			if a.ClientID != "" {
+				r.ClientID = a.ClientID
 			}
 		})(w)
-	}, finds("gave client")},
+	}, finds("an identity that the code names: Azure never decided on client")},
 	{"two identities are one", "EXC-03", func(w *world) {
 		for key := range w.env.Azure.Trusted {
 			one := w.env.Azure.Trusted[suites.TrustKey{Test: key.Test, Account: many, Identity: reader.Name}]
@@ -119,20 +149,20 @@ var mutants = slices.Concat([]mutant{
 	}, finds("the two identities are one")},
 	{"both identities read another secret", "EXC-03",
 		onSecrets("", give("another")),
-		finds("SHA-256 of the secret that a program with a client ID in code got")},
+		finds("SHA-256 of the secret that an identity that the code names got")},
 
 	{"the trusted identity is refused beside the others", "EXC-04", refusing("AADSTS700213", theReader), finds(
 		"control: an identity that trusts the account: an identity that trusts the account does not get the secret",
-		"control: mounted by hand, a token of the cluster for the audience is accepted: ",
+		"control: a token of the cluster for the audience, from another file: ",
 		"control: a token that the cluster's key signed now is accepted: ")},
-	{"a refusal comes when the secret is asked for", "EXC-04", onResults(func(_ corev1.Container, r *workloads.Result) {
+	{"a refusal comes when the secret is asked for", "EXC-04", onResults(func(_ workloads.Attempt, r *workloads.Result) {
 		if r.Error != nil {
 			r.Error.Stage = goworkload.StageSecret
 		}
 	}), finds(
 		"an identity without federated credentials should be refused at stage token",
 		"a token that has expired should be refused at stage token")},
-	{"a refused workload succeeds at last", "EXC-04", exiting(0), finds("exit code of an identity without federated credentials")},
+	{"a refused workload succeeds at last", "EXC-04", exiting(0), finds("exit code of container app")},
 	{"the network fails", "EXC-04", onAzure(login, func(_ *world, _ *http.Request, a *answer) {
 		if a.code() != "" {
 			panic(http.ErrAbortHandler)
@@ -145,25 +175,24 @@ var mutants = slices.Concat([]mutant{
 	}), everyRefusal("no answer of Azure")},
 	{"Azure has no record of its refusals", "EXC-04",
 		onEvidence(func(e *evidence.Entry) { e.Code = "" }),
-		finds("an identity without federated credentials: Azure never refused client",
-			"a client that Azure does not know: Azure never refused client",
-			"a token for another audience: Azure never refused client",
-			"a token that has expired: Azure never refused client")},
+		finds("an identity without federated credentials: Azure never decided on client",
+			"a client that Azure does not know: Azure never decided on client",
+			"a token for another audience: Azure never decided on client",
+			"a token that has expired: Azure never decided on client")},
 	{"Azure recorded another reason", "EXC-04", onEvidence(func(e *evidence.Entry) {
 		if e.Code == "AADSTS7002138" {
 			e.Code = "AADSTS700213"
 		}
-	}), finds(`a credential whose subject differs in case only: Azure never refused client`, `(its last answer to it: "AADSTS700213")`)},
+	}), finds(`a credential whose subject differs in case only: Azure never decided on client`, `(its last answer to it: "AADSTS700213")`)},
 	{"Azure refused other clients", "EXC-04",
 		onEvidence(func(e *evidence.Entry) { e.ClientID = unknown }),
-		finds("a credential of another account: Azure never refused client")},
-	{"the tenant of the account is ignored", "EXC-04", onAccounts(func() accountReader {
-		return func(_ *corev1.Pod, _ bool, account map[string]string) map[string]string {
-			account = maps.Clone(account)
-			delete(account, suites.TenantIDAnnotation)
-			return account
-		}
-	}), finds("a pod of a tenant that nobody knows should be refused at stage token with AADSTS90002: token: AADSTS700213")},
+		finds("a credential of another account: Azure never decided on client")},
+	{"a tenant in code is ignored", "EXC-04",
+		onAttempts(func(a *workloads.Attempt) { a.TenantID = "" }),
+		finds("a tenant that Azure does not know gets the secret")},
+	{"a token file in code is ignored", "EXC-04",
+		onAttempts(func(a *workloads.Attempt) { a.TokenFile = "" }),
+		finds("a token of another cluster gets the secret", "a token that has expired gets the secret")},
 
 	{"pods without the label are mutated", "EXC-05",
 		func(w *world) { w.api.selects = func(*corev1.Pod) bool { return true } },
@@ -190,17 +219,17 @@ var mutants = slices.Concat([]mutant{
 	}, finds("a pod without the label should be refused at stage token with CredentialUnavailable: token: AADSTS700213")},
 	{"what has no credential succeeds at last", "EXC-05",
 		exiting(0),
-		finds("exit code of a pod without the label", "exit code of the skipped container")},
+		finds("exit code of container app", "exit code of container skipped")},
 
 	{"the vault asks for no role", "EXC-06",
 		onSecrets("ForbiddenByRbac", give(secretValue)),
 		finds("an identity without a role gets the secret")},
 	{"the vault gives nobody the secret", "EXC-06",
 		onSecrets("", managementRefusal(http.StatusForbidden, "ForbiddenByRbac")),
-		finds("an identity with the role reads: an identity with the role does not get the secret")},
+		finds("control: an identity that trusts the account: an identity that trusts the account does not get the secret")},
 	{"a missing role is a missing authentication", "EXC-06",
 		onSecrets("ForbiddenByRbac", func(a *answer) { a.status = http.StatusUnauthorized }),
-		finds("an identity without a role has a token, and is forbidden to read: HTTP status")},
+		finds("an identity without a role: HTTP status 401, want 403")},
 	{"a missing role is a policy's", "EXC-06",
 		onSecrets("ForbiddenByRbac", managementRefusal(http.StatusForbidden, "ForbiddenByPolicy")),
 		finds("an identity without a role should be refused at stage secret with ForbiddenByRbac: secret: ForbiddenByPolicy")},

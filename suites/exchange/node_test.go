@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -39,10 +40,13 @@ type node struct {
 	token  func(token string) string
 	// report changes what a probe says.
 	report func(r *probe.Report)
-	// environment changes a workload's variables, result and exitCode what it came to.
+	// environment changes a workload's variables, attempt what it attempts, result and exitCode what it came to.
 	environment func(c corev1.Container, env map[string]string)
-	result      func(c corev1.Container, r *workloads.Result)
-	exitCode    func(r workloads.Result) int32
+	attempt     func(a *workloads.Attempt)
+	result      func(a workloads.Attempt, r *workloads.Result)
+	exitCode    func(results []workloads.Result) int32
+	// shown is the secret as programs of somebody else show it.
+	shown string
 
 	api   *apiServer
 	azure http.RoundTripper // under Azure's names
@@ -55,14 +59,16 @@ func newNode(t *testing.T, api *apiServer) *node {
 		token:       func(token string) string { return token },
 		report:      func(*probe.Report) {},
 		environment: func(corev1.Container, map[string]string) {},
-		result:      func(corev1.Container, *workloads.Result) {},
-		exitCode: func(r workloads.Result) int32 {
-			if r.OK {
-				return 0
+		attempt:     func(*workloads.Attempt) {},
+		result:      func(workloads.Attempt, *workloads.Result) {},
+		exitCode: func(results []workloads.Result) int32 {
+			if slices.ContainsFunc(results, func(r workloads.Result) bool { return !r.OK }) {
+				return 1
 			}
-			return 1
+			return 0
 		},
-		api: api, dir: t.TempDir(),
+		shown: secretValue,
+		api:   api, dir: t.TempDir(),
 	}
 }
 
@@ -73,23 +79,27 @@ func imageOf(name string) string { return "teeth.wi-e2e.dev/" + name + ":1" }
 func (n *node) run(ctx context.Context, pod *corev1.Pod) *ranPod {
 	ran := &ranPod{pod: pod.DeepCopy(), logs: map[string][]byte{}}
 	ran.pod.Status.Phase = corev1.PodSucceeded
+	loops := func(c corev1.Container) bool {
+		i := slices.IndexFunc(workloads.Catalogue(), func(w workloads.Workload) bool { return imageOf(w.Name) == c.Image })
+		return i >= 0 && workloads.Catalogue()[i].Sample != nil && workloads.Catalogue()[i].Sample.Loops
+	}
+	if pod.Spec.RestartPolicy == corev1.RestartPolicyAlways || slices.ContainsFunc(pod.Spec.Containers, loops) {
+		ran.pod.Status.Phase = corev1.PodRunning
+		ran.pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	}
 	for _, c := range pod.Spec.Containers {
 		env := map[string]string{}
 		for _, v := range c.Env {
 			env[v.Name] = v.Value
 		}
-		var printed any
 		exit := int32(0)
 		files := n.mount(pod, c)
 		if c.Image == imageOf(selfImage) && slices.Equal(c.Args, []string{probe.Verb}) {
-			printed = n.probe(c, env[probe.TokenFileVariable], files)
+			ran.logs[c.Name] = append(encoded(n.probe(c, env[probe.TokenFileVariable], files)), '\n')
 		} else {
 			n.environment(c, env)
-			result := n.workload(ctx, pod, c, env, files)
-			n.result(c, &result)
-			printed, exit = result, n.exitCode(result)
+			ran.logs[c.Name], exit = n.program(ctx, pod, c, env, files)
 		}
-		ran.logs[c.Name] = append(encoded(printed), '\n')
 		if exit != 0 {
 			ran.pod.Status.Phase = corev1.PodFailed
 		}
@@ -156,27 +166,69 @@ func (n *node) probe(c corev1.Container, name string, files map[string]file) pro
 	return report
 }
 
-// credentialTypes are those of Azure Identity by the values of WORKLOAD_CREDENTIAL.
+// program does what the image's does.
+func (n *node) program(
+	ctx context.Context, pod *corev1.Pod, c corev1.Container, env map[string]string, files map[string]file,
+) (log []byte, exitCode int32) {
+	all := workloads.Catalogue()
+	w := all[slices.IndexFunc(all, func(w workloads.Workload) bool { return imageOf(w.Name) == c.Image })]
+	attempts := []workloads.Attempt{{}}
+	if text, ok := env["WORKLOAD_ATTEMPTS"]; ok {
+		if err := json.Unmarshal([]byte(text), &attempts); err != nil {
+			panic(err)
+		}
+	}
+	times := 1
+	if env["WORKLOAD_INTERVAL"] != "" {
+		times = 2 // as long as anybody looks
+	}
+	var results []workloads.Result
+	for range times {
+		for _, a := range attempts {
+			asked := a
+			n.attempt(&a)
+			r := n.workload(ctx, pod, w, a, env, files)
+			n.result(asked, &r)
+			results = append(results, r)
+			log = append(append(log, encoded(r)...), '\n')
+		}
+	}
+	if w.Sample != nil {
+		return n.show(w, results[0])
+	}
+	return log, n.exitCode(results)
+}
+
+// show is the log of a program of somebody else.
+func (n *node) show(w workloads.Workload, r workloads.Result) (log []byte, exitCode int32) {
+	if !r.OK {
+		return []byte("failed\n"), 1
+	}
+	return []byte(strings.ReplaceAll(sampleLine[w.Name], secretValue, n.shown) + "\n"), 0
+}
+
+// credentialTypes are those of Azure Identity by an attempt's credential.
 var credentialTypes = map[string]string{
 	"": "WorkloadIdentityCredential", "workload": "WorkloadIdentityCredential",
 	"default": "DefaultAzureCredential", "chained": "ChainedTokenCredential",
 }
 
-// workload does what a Go workload does (package goworkload), with one credential for all of its ways.
+// version of every SDK.
+const version = "99.0.0"
+
+// workload makes an attempt as a workload does, with one credential for all of its ways.
 func (n *node) workload(
-	ctx context.Context, pod *corev1.Pod, c corev1.Container, env map[string]string, files map[string]file,
+	ctx context.Context, pod *corev1.Pod, w workloads.Workload, a workloads.Attempt, env map[string]string, files map[string]file,
 ) workloads.Result {
-	all := workloads.Catalogue()
-	w := all[slices.IndexFunc(all, func(w workloads.Workload) bool { return imageOf(w.Name) == c.Image })]
 	r := workloads.Result{
-		Language: w.Language, Library: w.Library, Version: "v1.99.0", Credential: credentialTypes[env["WORKLOAD_CREDENTIAL"]],
-		ClientID: cmp.Or(env["WORKLOAD_CLIENT_ID"], env[suites.ClientIDVariable]),
+		Language: w.Language, Library: w.Library, Version: version, Credential: credentialTypes[a.Credential],
+		ClientID: cmp.Or(a.ClientID, env[suites.ClientIDVariable]),
 	}
 	if env[suites.TenantIDVariable] == "" || env[suites.TokenFileVariable] == "" || r.ClientID == "" {
 		r.Error = &goworkload.Failure{Stage: goworkload.StageToken, Code: workloads.CredentialUnavailable, Message: "nothing was injected"}
 		return r
 	}
-	stage, value, err := n.readSecret(ctx, pod, r.ClientID, env, files)
+	stage, value, err := n.readSecret(ctx, pod, a, env, files)
 	if err != nil {
 		r.Error = &goworkload.Failure{Stage: stage, Code: azure.Code(err), Status: statusOf(err), Message: firstLine(err)}
 		return r
@@ -188,15 +240,16 @@ func (n *node) workload(
 
 // readSecret goes to Azure with the SDKs, which do not retry here: nothing that they would retry passes by itself.
 func (n *node) readSecret(
-	ctx context.Context, pod *corev1.Pod, clientID string, env map[string]string, files map[string]file,
+	ctx context.Context, pod *corev1.Pod, a workloads.Attempt, env map[string]string, files map[string]file,
 ) (stage goworkload.Stage, value string, err error) {
 	options := azcore.ClientOptions{
 		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: env[suites.AuthorityHostVariable]},
 		Transport: &http.Client{Transport: resolving{n.azure, pod.Spec.HostAliases}}, Retry: policy.RetryOptions{MaxRetries: -1},
+		Telemetry: policy.TelemetryOptions{ApplicationID: "sdk/" + version},
 	}
 	credential, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
-		ClientOptions: options, ClientID: clientID, TenantID: env[suites.TenantIDVariable],
-		TokenFilePath: cmp.Or(files[env[suites.TokenFileVariable]].at, filepath.Join(n.dir, "no-such-file")),
+		ClientOptions: options, ClientID: cmp.Or(a.ClientID, env[suites.ClientIDVariable]), TenantID: cmp.Or(a.TenantID, env[suites.TenantIDVariable]),
+		TokenFilePath: cmp.Or(files[cmp.Or(a.TokenFile, env[suites.TokenFileVariable])].at, filepath.Join(n.dir, "no-such-file")),
 	})
 	if err != nil {
 		return goworkload.StageToken, "", err
@@ -245,4 +298,14 @@ func statusOf(err error) int {
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
+}
+
+// sampleLine is how programs of somebody else show the secret.
+var sampleLine = map[string]string{
+	"dotnet-azure-mcp":     "info: x\n{\n  \"results\": {\n    \"value\": \"" + secretValue + "\",\n  }\n}",
+	"upstream-msal-go":     `I1122 14:00:00.000000       1 main.go:60] "successfully got secret" secret="` + secretValue + `"`,
+	"upstream-msal-net":    "\nSTART 11/22/2026 (pod)\nYour secret is " + secretValue + "\r\n",
+	"upstream-msal-java":   "Picked up JAVA_TOOL_OPTIONS: -Dx\nsuccessfully got secret, secret=" + secretValue,
+	"upstream-msal-node":   "successfully got secret, secret=" + secretValue,
+	"upstream-msal-python": "successfully got secret, secret=" + secretValue,
 }

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"encoding/json"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,8 +13,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
-// newPod is a labelled pod that runs programs as the account, each in a container of its own. Programs that may share an
-// account share a pod: a pod costs twice what a container does.
+// newPod is a labelled pod that runs programs as the account, each in a container of its own.
 func newPod(ctx context.Context, t *suites.T, name, account string, programs ...corev1.Container) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: t.Namespace(ctx), Labels: map[string]string{suites.UseLabel: "true"}},
@@ -23,91 +23,102 @@ func newPod(ctx context.Context, t *suites.T, name, account string, programs ...
 			EnableServiceLinks:           ptr.To(false),
 			RestartPolicy:                corev1.RestartPolicyNever,
 			NodeSelector:                 map[string]string{corev1.LabelOSStable: "linux"},
+			HostAliases:                  t.Azure().HostAliases,
 			Containers:                   programs,
 		},
 	}
 }
 
-// program runs a workload, which reads the run's secret.
-func program(t *suites.T, name, workload string, env ...corev1.EnvVar) corev1.Container {
+// program runs a workload, which reads the run's secret: once as it is told by nothing but what is injected, or by these
+// attempts. Attempts that may share an account share a program: to start one takes some languages seconds.
+func program(t *suites.T, name, workload string, attempts ...workloads.Attempt) corev1.Container {
 	a := t.Azure()
-	return corev1.Container{
+	c := corev1.Container{
 		Name: name, Image: t.Image(workload), ImagePullPolicy: corev1.PullIfNotPresent,
-		Env: append([]corev1.EnvVar{{Name: "KEYVAULT_URL", Value: a.Vault.URL}, {Name: "SECRET_NAME", Value: a.Secret}}, env...),
+		Env: []corev1.EnvVar{{Name: "KEYVAULT_URL", Value: a.Vault.URL}, {Name: "SECRET_NAME", Value: a.Secret}},
 	}
+	if len(attempts) > 0 {
+		encoded, err := json.Marshal(attempts)
+		t.Must(err, "encode attempts")
+		c.Env = append(c.Env, corev1.EnvVar{Name: "WORKLOAD_ATTEMPTS", Value: string(encoded)})
+	}
+	return c
 }
 
-// asClient has a workload pass a client ID in code, in place of the injected one.
-func asClient(clientID string) corev1.EnvVar {
-	return corev1.EnvVar{Name: "WORKLOAD_CLIENT_ID", Value: clientID}
-}
-
-// byHand gives a pod, in place of what the webhook injects, a program that has a token from another source: a user's
-// mistake, or an attempt.
-func byHand(t *suites.T, pod *corev1.Pod, name, clientID string, token corev1.VolumeProjection) {
-	delete(pod.Labels, suites.UseLabel)
-	const dir = "/var/run/secrets/wi-e2e"
-	c := program(t, name, sample,
-		corev1.EnvVar{Name: suites.ClientIDVariable, Value: clientID},
-		corev1.EnvVar{Name: suites.TenantIDVariable, Value: t.Azure().TenantID},
-		corev1.EnvVar{Name: suites.TokenFileVariable, Value: dir + "/token"},
-		corev1.EnvVar{Name: suites.AuthorityHostVariable, Value: t.Azure().Authority},
-	)
-	c.VolumeMounts = []corev1.VolumeMount{{Name: name, MountPath: dir, ReadOnly: true}}
-	pod.Spec.Containers = append(pod.Spec.Containers, c)
-	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
-		Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{token}},
-	}})
-}
-
-// outcome is what a workload came to, by its own words and by its exit code.
+// outcome is what a program came to: a result for each of its attempts, and its exit code.
 type outcome struct {
-	workloads.Result
+	results  []workloads.Result
 	exitCode int32
 }
 
 // run runs the pod to its end and returns what its programs came to, by name.
 func run(ctx context.Context, t *suites.T, pod *corev1.Pod) map[string]outcome {
-	pod.Spec.HostAliases = t.Azure().HostAliases
 	finished, err := pods.Run(ctx, t.Kube(), pod)
 	t.Must(err, "run pod %s", pod.Name)
-	outcomes := map[string]outcome{}
-	for _, p := range pod.Spec.Containers {
-		c := finished.Containers[p.Name]
-		result, err := workloads.Parse(c.Log)
-		t.Must(err, "read what container %s of pod %s came to (exit code %d, %s)", p.Name, pod.Name, c.ExitCode, c.Reason)
-		outcomes[p.Name] = outcome{result, c.ExitCode}
-	}
-	return outcomes
+	return outcomes(t, finished, pod.Spec.Containers)
 }
 
+// outcomes reads what the programs of a pod that has ended came to. That their exit codes agree is expected here.
+func outcomes(t *suites.T, finished *pods.Finished, programs []corev1.Container) map[string]outcome {
+	all := map[string]outcome{}
+	for _, p := range programs {
+		c := finished.Containers[p.Name]
+		results, err := workloads.Parse(c.Log)
+		t.Must(err, "read what container %s of pod %s came to (exit code %d, %s)", p.Name, finished.Pod.Name, c.ExitCode, c.Reason)
+		if want := attemptsOf(t, p); len(results) != want {
+			t.Broken("container %s of pod %s has %d results for %d attempts", p.Name, finished.Pod.Name, len(results), want)
+		}
+		want := int32(0)
+		for _, r := range results {
+			if !r.OK {
+				want = 1
+			}
+		}
+		t.Equal("exit code of container "+p.Name, want, c.ExitCode)
+		all[p.Name] = outcome{results, c.ExitCode}
+	}
+	return all
+}
+
+// attemptsOf counts the attempts of a program.
+func attemptsOf(t *suites.T, p corev1.Container) int {
+	for _, v := range p.Env {
+		if v.Name == "WORKLOAD_ATTEMPTS" {
+			var attempts []workloads.Attempt
+			t.Must(json.Unmarshal([]byte(v.Value), &attempts), "read the attempts of container %s", p.Name)
+			return len(attempts)
+		}
+	}
+	return 1
+}
+
+// only is the result of a program that makes one attempt.
+func (o outcome) only() workloads.Result { return o.results[0] }
+
 // hasRead expects that the workload read the very secret, and as whom.
-func hasRead(t *suites.T, what string, o outcome, clientID string) {
-	if !t.Check(o.OK, "%s does not get the secret: %s", what, describe(o)) {
+func hasRead(t *suites.T, what string, r workloads.Result, clientID string) {
+	if !t.Check(r.OK, "%s does not get the secret: %s", what, describe(r)) {
 		return
 	}
-	t.Equal("SHA-256 of the secret that "+what+" got", t.Azure().SecretSHA256, o.SecretSHA256)
-	t.Equal("client ID of the token that "+what+" got", clientID, o.ClientID)
-	t.Equal("exit code of "+what, int32(0), o.exitCode)
-	t.Note("%s: %s %s %s with %s: token in %.3f s, secret in %.3f s", what, o.Language, o.Library, o.Version, o.Credential, o.Seconds.Token, o.Seconds.Secret)
+	t.Equal("SHA-256 of the secret that "+what+" got", t.Azure().SecretSHA256, r.SecretSHA256)
+	t.Equal("client ID of the token that "+what+" got", clientID, r.ClientID)
 }
 
 // refused expects that the workload did not get the secret, for the one reason.
-func refused(t *suites.T, what string, o outcome, stage, code string) {
-	t.Require(!o.OK, "%s gets the secret, and should be refused with %s", what, code)
-	t.Check(string(o.Error.Stage) == stage && o.Error.Code == code, "%s should be refused at stage %s with %s: %s", what, stage, code, describe(o))
-	t.Equal("exit code of "+what, int32(1), o.exitCode)
-	t.Note("%s: %s", what, describe(o))
+func refused(t *suites.T, what string, r workloads.Result, stage, code string) {
+	t.Require(!r.OK, "%s gets the secret, and should be refused with %s", what, code)
+	t.Check(string(r.Error.Stage) == stage && r.Error.Code == code, "%s should be refused at stage %s with %s: %s", what, stage, code, describe(r))
+	t.Note("%s: %s", what, describe(r))
 }
 
 // describe says why a workload got no secret. What it prints holds neither tokens nor secrets.
-func describe(o outcome) string {
-	if o.Error == nil {
+func describe(r workloads.Result) string {
+	if r.Error == nil {
 		return "it got one"
 	}
-	text := string(o.Error.Stage) + ": " + o.Error.Code
-	if o.Error.Code == "" {
+	text := string(r.Error.Stage) + ": " + r.Error.Code
+	if r.Error.Code == "" {
 		text += "no answer of Azure"
 	}
-	return text + " (" + o.Error.Message + ")"
+	return text + " (" + r.Error.Message + ")"
 }

@@ -2,54 +2,98 @@ package exchange
 
 import (
 	"context"
+	"net/http"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/semver"
-	corev1 "k8s.io/api/core/v1"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/azure"
+	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator/evidence"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
+	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
-// readTests are one test for each workload of the catalogue.
 func readTests() []suites.Test {
-	var tests []suites.Test
-	for _, w := range workloads.Catalogue() {
+	return forEveryRow(func(w workloads.Workload) suites.Test {
 		requirements := []string{"EXC-01"}
 		if len(w.Credentials) > 0 { // Azure Identity's ways; MSAL has one
 			requirements = append(requirements, "EXC-02")
 		}
-		tests = append(tests, suites.Test{
+		return suites.Test{
 			ID:    "read-secret-" + w.Name,
 			Title: "The workload " + w.Name + " reads a Key Vault secret with nothing but what the webhook injected",
 			Tier:  suites.Exchange, Requirements: requirements,
-			Needs: []suites.Capability{suites.Nodes, suites.AzureAvailable, suites.WorkloadImage(w.Name)},
-			Trust: trusted(reader),
-			Body:  func(ctx context.Context, t *suites.T) { readSecret(ctx, t, w) },
-		})
-	}
-	return tests
+			Needs: needs(w.Name), Trust: trusted(reader),
+			Body: func(ctx context.Context, t *suites.T) { readSecret(ctx, t, w) },
+		}
+	})
 }
 
 func readSecret(ctx context.Context, t *suites.T, w workloads.Workload) {
-	clientID := t.Identity(app, reader).ClientID
-	pod := newPod(ctx, t, w.Name, app)
+	var attempts []workloads.Attempt
 	for _, credential := range w.Credentials {
-		pod.Spec.Containers = append(pod.Spec.Containers, program(t, credential, w.Name, corev1.EnvVar{Name: "WORKLOAD_CREDENTIAL", Value: credential}))
+		attempts = append(attempts, workloads.Attempt{Credential: credential})
 	}
-	if len(w.Credentials) == 0 {
-		pod.Spec.Containers = append(pod.Spec.Containers, program(t, w.Library, w.Name))
-	}
-	outcomes := run(ctx, t, pod)
-	for _, c := range pod.Spec.Containers {
-		t.Case(ctx, w.Name+" with credential "+c.Name, func(_ context.Context, t *suites.T) {
-			o := outcomes[c.Name]
-			hasRead(t, w.Name, o, clientID)
-			t.Equal("language and library of the workload", w.Language+" "+w.Library, o.Language+" "+o.Library)
-			t.Check(w.Minimum == "" || semver.Compare("v"+strings.TrimPrefix(o.Version, "v"), "v"+w.Minimum) >= 0,
-				"version %s of %s is older than %s, or none", o.Version, w.Library, w.Minimum)
+	o := run(ctx, t, newPod(ctx, t, w.Name, app, program(t, "app", w.Name, attempts...)))["app"]
+	seen := exchanges(ctx, t, app)
+	for i, r := range o.results {
+		name, way := w.Name, ""
+		if len(attempts) > 0 {
+			way = attempts[i].Credential
+			name += " with credential " + way
+		}
+		t.Case(ctx, name, func(_ context.Context, t *suites.T) {
+			t.Ran(ran(t, w, r, seen))
+			hasRead(t, w.Name, r, t.Identity(app, reader).ClientID)
+			t.Equal("language and library of the workload", w.Language+" "+w.Library, r.Language+" "+r.Library)
+			t.Check(w.Minimum == "" || semver.Compare("v"+strings.TrimPrefix(r.Version, "v"), "v"+w.Minimum) >= 0,
+				"version %s of %s is older than %s, or none", r.Version, w.Library, w.Minimum)
 			// The SDKs of all languages name the types alike: DefaultAzureCredential is the way "default".
-			t.Check(len(w.Credentials) == 0 || strings.HasPrefix(strings.ToLower(o.Credential), c.Name), "it is %s that was exercised", o.Credential)
+			t.Check(strings.HasPrefix(strings.ToLower(r.Credential), way), "it is %s that was exercised", r.Credential)
 		})
 	}
+	if t.Azure().Evidence == nil {
+		return
+	}
+	t.Case(ctx, w.Name+" as Azure saw it", func(_ context.Context, t *suites.T) {
+		t.Require(len(seen) >= len(o.results), "Azure gave %d tokens for %d attempts", len(seen), len(o.results))
+		for _, e := range seen {
+			t.Equal("client ID of the exchange", t.Identity(app, reader).ClientID, e.ClientID)
+			version := strings.TrimPrefix(o.only().Version, "v")
+			t.Check(strings.Contains(e.UserAgent+" "+e.Client, version),
+				"the program says that its %s is %s; the exchange came from %q, %q", w.Library, version, e.UserAgent, e.Client)
+		}
+	})
+}
+
+// ran is the evidence of a workload's result. Results and exchanges do not name each other; those of one program are alike.
+func ran(t *suites.T, w workloads.Workload, r workloads.Result, seen []evidence.Entry) reports.Workload {
+	evidence := reports.Workload{
+		Name: w.Name, Language: w.Language, Library: w.Library, Version: r.Version, Credential: r.Credential, Image: t.Image(w.Name),
+		SecretSHA256: r.SecretSHA256, TokenSeconds: r.Seconds.Token, SecretSeconds: r.Seconds.Secret,
+	}
+	if !r.OK {
+		evidence.Error = describe(r)
+	}
+	if len(seen) > 0 {
+		evidence.Exchange = exchangeOf(seen[0])
+	}
+	return evidence
+}
+
+func exchangeOf(e evidence.Entry) *reports.Exchange {
+	return &reports.Exchange{ClientID: e.ClientID, Subject: e.Subject, Issuer: e.Issuer, UserAgent: e.UserAgent, Client: e.Client}
+}
+
+// exchanges are the tokens that Azure gave for an account of the test. Only an emulator tells.
+func exchanges(ctx context.Context, t *suites.T, account string) []evidence.Entry {
+	subject := "system:serviceaccount:" + t.Namespace(ctx) + ":" + account
+	return slices.DeleteFunc(asked(ctx, t), func(e evidence.Entry) bool { return e.Status != http.StatusOK || e.Subject != subject })
+}
+
+// fromHarness: that a trust is known was waited for by exchanges for the same account.
+func fromHarness(e evidence.Entry) bool {
+	return strings.HasPrefix(e.UserAgent, azure.ApplicationID+" ")
 }

@@ -188,7 +188,7 @@ func (s *stage) startEmulator(ctx context.Context, cloud clouds.Cloud) (*emulate
 	if err != nil {
 		return nil, err
 	}
-	image, err := s.loadSelf(ctx)
+	image, err := s.provideSelf(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/existing"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
@@ -46,8 +48,9 @@ type Config struct {
 	Azure      AzureConfig   `json:"azure,omitempty"`
 	Subject    SubjectConfig `json:"subject,omitempty"`
 	// Image is one of wi-e2e that the cluster can pull, for the Azure emulator and for probes, where images cannot be loaded.
-	Image  string           `json:"image,omitempty"`
-	Select suites.Selection `json:"select,omitempty"`
+	Image     string           `json:"image,omitempty"`
+	Workloads WorkloadsConfig  `json:"workloads,omitempty"`
+	Select    suites.Selection `json:"select,omitempty"`
 	// Seed orders the tests; 0 draws one, which the record tells.
 	Seed int64 `json:"seed,omitempty"`
 	// Strict makes a violated SHOULD fail the run.
@@ -67,6 +70,14 @@ type ClusterConfig struct {
 	Context           string `json:"context,omitempty"`
 	// Keep leaves the cluster and what the run put on it as they are.
 	Keep bool `json:"keep,omitempty"`
+}
+
+// WorkloadsConfig says which workloads to run, and how their images get to the cluster.
+type WorkloadsConfig struct {
+	// SDKVersions is one of workloads.AllVersions; empty means the newest.
+	SDKVersions workloads.Versions `json:"sdkVersions,omitempty"`
+	// Repository is one that images are pushed to, and that the cluster can pull from, where images cannot be loaded.
+	Repository string `json:"repository,omitempty"`
 }
 
 // AzureConfig says which Azure to use.
@@ -179,11 +190,20 @@ func (c *Config) Validate() error {
 		return usage("image archives cannot be loaded into a cluster that is not ours: push the images to a registry that it can pull from")
 	case c.Image != "" && !c.usesExisting():
 		return usage("this binary's image is loaded into the cluster: naming another goes with a cluster that is not ours")
+	case c.Workloads.Repository != "" && !c.usesExisting():
+		return usage("images are loaded into the cluster: a repository for them goes with a cluster that is not ours")
+	case c.Workloads.SDKVersions != "" && !slices.Contains(workloads.AllVersions, c.Workloads.SDKVersions):
+		return usage("unknown SDK versions %q (there are: %s)", c.Workloads.SDKVersions, joinVersions())
 	case len(s.ImageArchives) > 0 && s.kind(c) == "preinstalled":
 		return usage("image archives go with a subject that the run installs")
 	}
 	if err := c.Azure.validate(); err != nil {
 		return err
+	}
+	if c.Workloads.Repository != "" {
+		if _, err := name.NewRepository(c.Workloads.Repository); err != nil {
+			return usage("the repository for images: %w", err)
+		}
 	}
 	if s.Profile != "" {
 		if _, err := subject.ParseProfile(s.Profile); err != nil {
@@ -294,4 +314,16 @@ func (c *Config) prepareOutput() (string, error) {
 		}
 	}
 	return dir, nil
+}
+
+func (w WorkloadsConfig) versions() workloads.Versions {
+	return cmp.Or(w.SDKVersions, workloads.Newest)
+}
+
+func joinVersions() string {
+	var all []string
+	for _, v := range workloads.AllVersions {
+		all = append(all, string(v))
+	}
+	return strings.Join(all, ", ")
 }

@@ -1,11 +1,13 @@
 package runner
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
+	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/admission"
 	"github.com/wi-e2e/wi-e2e/suites/exchange"
@@ -30,27 +32,37 @@ func factsOf(config Config, c cluster.Cluster, in *subject.Installed, nodes int)
 	add(in.CustomTokenEndpoint != nil, suites.CustomTokenEndpoint)
 	add(in.CustomTokenEndpoint == nil, suites.NoCustomTokenEndpoint)
 	add(nodes > 0, suites.Nodes)
-	facts.Capabilities = append(facts.Capabilities, config.imageCapabilities()...)
+	config.addImages(&facts)
 	return facts
 }
 
-// imageCapabilities are the images that can be put on the cluster, and the Azure, whose emulator is one of them.
-func (c *Config) imageCapabilities() []suites.Capability {
-	var capabilities []suites.Capability
-	self := c.Image != "" || !c.usesExisting()
+// addImages adds the images that can be put on the cluster, and the Azure, whose emulator is one of them.
+func (c *Config) addImages(facts *suites.Facts) {
+	placed := !c.usesExisting() || c.Workloads.Repository != ""
+	self := placed || c.Image != ""
 	if self {
-		capabilities = append(capabilities, suites.SelfImage)
+		facts.Capabilities = append(facts.Capabilities, suites.SelfImage)
 	}
 	if self || c.Azure.Mode == realAzure {
-		capabilities = append(capabilities, suites.AzureAvailable)
+		facts.Capabilities = append(facts.Capabilities, suites.AzureAvailable)
 	}
-	if c.usesExisting() {
-		return capabilities
-	}
+	facts.Missing = map[suites.Capability]reports.Skipped{}
 	for _, w := range workloads.Catalogue() {
-		capabilities = append(capabilities, suites.WorkloadImage(w.Name))
+		image := suites.WorkloadImage(w.Name)
+		reason, why := suites.ImageUnavailable, ""
+		switch err := w.Available(c.Workloads.versions()); {
+		case !placed:
+			why = "images cannot be put on a cluster that is not ours: name a repository to push them to (--image-repository)"
+		case errors.Is(err, workloads.ErrNoMinimum):
+			reason, why = suites.NoMinimumVersion, err.Error()
+		case err != nil:
+			why = err.Error()
+		default:
+			facts.Capabilities = append(facts.Capabilities, image)
+			continue
+		}
+		facts.Missing[image] = reports.Skipped{Reason: string(reason), Text: why}
 	}
-	return capabilities
 }
 
 // ExpectedFacts is what factsOf is going to say of the cluster and subject that the configuration asks
@@ -65,7 +77,8 @@ func (c *Config) ExpectedFacts() suites.Facts {
 	} else {
 		facts.Capabilities = append(facts.Capabilities, suites.NoCustomTokenEndpoint)
 	}
-	facts.Capabilities = append(append(facts.Capabilities, suites.Nodes), c.imageCapabilities()...)
+	facts.Capabilities = append(facts.Capabilities, suites.Nodes)
+	c.addImages(&facts)
 	if p, err := subject.ParseProfile(c.Subject.Profile); err == nil {
 		facts.Profile = p
 	}

@@ -8,8 +8,10 @@ import (
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/images"
+	"github.com/wi-e2e/wi-e2e/fixtures/images/registry"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
@@ -17,6 +19,9 @@ import (
 
 // selfName is wi-e2e's own image, as T.Image has it.
 var selfName, _ = suites.SelfImage.ImageName()
+
+// parallelBuilds is how many images are made at a time: a build computes, and waits for a package registry.
+const parallelBuilds = 2
 
 // neededImages are the images that the tests which will run need, by name.
 func neededImages(plan *suites.Plan) []string {
@@ -31,73 +36,114 @@ func neededImages(plan *suites.Plan) []string {
 			}
 		}
 	}
+	slices.Sort(names)
 	return names
 }
 
-// loadImages makes the images and puts them on the cluster. Workloads are made to trust the emulator.
-func (s *stage) loadImages(ctx context.Context, names []string) error {
-	dir, err := os.MkdirTemp("", "wi-e2e-images-")
-	if err != nil {
-		return fmt.Errorf("make room for images: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	for _, name := range names {
+// provideImages makes the images and puts them on the cluster. Workloads are made to trust the emulator.
+func (s *stage) provideImages(ctx context.Context, names []string) error {
+	built := make([]namedImage, len(names))
+	group, together := errgroup.WithContext(ctx)
+	group.SetLimit(parallelBuilds)
+	for i, name := range names {
 		if name == selfName {
-			if _, err := s.loadSelf(ctx); err != nil {
-				return err
-			}
 			continue
 		}
-		img, ref, err := workloads.Build(ctx, name, s.run.observer.PhaseNote)
-		if err != nil {
+		group.Go(func() (err error) {
+			built[i], err = s.buildWorkload(together, name)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if slices.Contains(names, selfName) {
+		if _, err := s.provideSelf(ctx); err != nil {
 			return err
 		}
-		if e := s.azure.emulator; e != nil {
-			if img, ref, err = images.Trust(img, ref, e.CA); err != nil {
-				return err
+	}
+	built = slices.DeleteFunc(built, func(n namedImage) bool { return n.img == nil })
+	placed, err := s.place(ctx, built...)
+	if err != nil {
+		return err
+	}
+	s.run.note(fmt.Sprintf("%d images of workloads, with the %s SDKs", len(placed), s.run.config.Workloads.versions()))
+	for i, name := range slices.DeleteFunc(names, func(name string) bool { return name == selfName }) {
+		s.imageProvided(name, placed[i])
+	}
+	return nil
+}
+
+// namedImage is an image and its reference.
+type namedImage struct {
+	img v1.Image
+	ref string
+}
+
+func (s *stage) buildWorkload(ctx context.Context, name string) (namedImage, error) {
+	img, ref, err := workloads.Build(ctx, name, s.run.config.Workloads.versions(), s.run.observer.PhaseNote)
+	if err == nil && s.azure.emulator != nil {
+		img, ref, err = images.Trust(img, ref, s.azure.emulator.CA)
+	}
+	return namedImage{img, ref}, err
+}
+
+// place puts images where the cluster has them, and returns the references that they have there: all in one archive, so
+// that what they share is loaded once, or in the repository.
+func (s *stage) place(ctx context.Context, all ...namedImage) (refs []string, err error) {
+	repository := s.run.config.Workloads.Repository
+	archived := map[string]v1.Image{}
+	for _, n := range all {
+		ref := n.ref
+		if repository != "" {
+			ref = registry.InRepository(repository, ref)
+			if err := registry.Push(ctx, n.img, ref, s.run.observer.PhaseNote); err != nil {
+				return nil, err
 			}
 		}
-		if err := s.load(ctx, name, img, ref, filepath.Join(dir, name+".tar")); err != nil {
-			return err
-		}
+		refs = append(refs, ref)
+		archived[ref] = n.img
 	}
-	return nil
+	if repository != "" || len(all) == 0 {
+		return refs, nil
+	}
+	dir, err := os.MkdirTemp("", "wi-e2e-images-")
+	if err != nil {
+		return nil, fmt.Errorf("make room for images: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	archive := filepath.Join(dir, "workloads.tar")
+	if err := images.SaveAll(ctx, archive, archived); err != nil {
+		return nil, err
+	}
+	return refs, s.cluster.LoadImageArchive(ctx, archive)
 }
 
-func (s *stage) load(ctx context.Context, name string, img v1.Image, ref, archive string) error {
-	if err := images.Save(ctx, img, ref, archive); err != nil {
-		return err
-	}
-	if err := s.cluster.LoadImageArchive(ctx, archive); err != nil {
-		return err
-	}
-	s.imageLoaded(name, ref)
-	return nil
-}
-
-// loadSelf puts the image of this binary on the cluster, unless it is there as the subject's, or another was named.
-func (s *stage) loadSelf(ctx context.Context) (ref string, err error) {
+// provideSelf puts the image of this binary on the cluster, unless it is there as the subject's, or another was named.
+func (s *stage) provideSelf(ctx context.Context) (ref string, err error) {
 	if ref, ok := s.env.Images[selfName]; ok {
 		return ref, nil
 	}
 	if ref := s.run.config.Image; ref != "" {
-		s.imageLoaded(selfName, ref)
+		s.imageProvided(selfName, ref)
 		return ref, nil
 	}
-	ref, err = images.LoadSelf(ctx, func(ctx context.Context, ref, archive string) error {
-		if slices.ContainsFunc(s.installed.Images, func(i subject.Image) bool { return i.Name == ref }) {
-			return nil
-		}
-		return s.cluster.LoadImageArchive(ctx, archive)
-	})
+	img, ref, err := images.Running()
 	if err != nil {
 		return "", err
 	}
-	s.imageLoaded(selfName, ref)
+	if !slices.ContainsFunc(s.installed.Images, func(i subject.Image) bool { return i.Name == ref }) {
+		placed, err := s.place(ctx, namedImage{img, ref})
+		if err != nil {
+			return "", err
+		}
+		ref = placed[0]
+	}
+	s.imageProvided(selfName, ref)
 	return ref, nil
 }
 
-func (s *stage) imageLoaded(name, ref string) {
+func (s *stage) imageProvided(name, ref string) {
 	if s.env.Images == nil {
 		s.env.Images = map[string]string{}
 	}

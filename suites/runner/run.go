@@ -153,7 +153,7 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 		err = r.phase(ctx, "azure", func(ctx context.Context) error { return s.bringUpAzure(ctx, plan) })
 	}
 	if err == nil && len(neededImages(plan)) > 0 {
-		err = r.phase(ctx, "images", func(ctx context.Context) error { return s.loadImages(ctx, neededImages(plan)) })
+		err = r.phase(ctx, "images", func(ctx context.Context) error { return s.provideImages(ctx, neededImages(plan)) })
 	}
 	if err == nil {
 		r.runTests(ctx, s, plan)

@@ -18,6 +18,17 @@ const (
 	parallelCases = 32
 )
 
+// parallelPrograms is for tests whose pods compute: a language's start takes a processor for seconds, and more of them at a
+// time end no sooner, but later than their tests wait.
+const parallelPrograms = 6
+
+func parallel(tier suites.Tier) int {
+	if tier == suites.Exchange {
+		return parallelPrograms
+	}
+	return parallelTests
+}
+
 // runTests executes the plan tier by tier and returns a result for every planned test, in the plan's order.
 func (r *run) runTests(ctx context.Context, s *stage, plan *suites.Plan) {
 	slots := make(chan struct{}, parallelCases)
@@ -76,7 +87,7 @@ func (r *run) runTier(ctx context.Context, env *suites.Env, tier suites.Tier, pl
 		r.observer.TestFinished(result)
 	}
 	var wg sync.WaitGroup
-	free := make(chan struct{}, parallelTests)
+	free := make(chan struct{}, parallel(tier))
 	for i, p := range planned {
 		if p.Skip != nil || p.Test.Serial {
 			continue
@@ -125,14 +136,11 @@ func guardAgainstVacuity(record *reports.Record, plan *suites.Plan, catalogue []
 			if !slices.Contains(t.Requirements, q.ID) {
 				continue
 			}
+			status, cases := t.Of(q.ID)
 			result.Tests = append(result.Tests, t.ID)
-			result.Status = reports.Worst(result.Status, t.Status)
+			result.Status = reports.Worst(result.Status, status)
+			result.Cases += cases
 			runnable = runnable || t.Status != reports.Skip
-			for _, c := range t.Cases {
-				if c.Checks > 0 {
-					result.Cases++
-				}
-			}
 		}
 		if len(result.Tests) == 0 {
 			continue // not selected
