@@ -25,11 +25,14 @@ setup: ## the Debian packages that a local cluster and the images of the workloa
 	@./install-packages.sh
 
 .PHONY: lint
-lint: ## formatting, vet, staticcheck
+lint: setup ## formatting, vet, staticcheck, and the formatters and linters of the workloads' languages
 	@unformatted=$$(gofmt -l cmd fixtures reports suites); \
 	test -z "$$unformatted" || { echo "run gofmt on:" $$unformatted >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
+	fixtures/workloads/lint-java.sh
+	fixtures/workloads/lint-node.sh
+	fixtures/workloads/lint-python.sh
 
 .PHONY: help
 help: ## this list

@@ -43,6 +43,8 @@ type Env struct {
 	Subject *subject.Installed
 	// Azure is nil without one.
 	Azure *Azure
+	// MinimumSDKs: the workloads have the oldest versions of their libraries that EXC-01 names.
+	MinimumSDKs bool
 	// Images are the references of those on the cluster, by workload, and of wi-e2e itself.
 	Images map[string]string
 	// RunID makes names unique; it is a DNS label of at most 12 characters.

@@ -24,7 +24,12 @@ import (
 // binary is wi-e2e, compiled for the tests.
 var binary string
 
+// TestMain lets the test binary be wi-e2e as well, for tests that call the runner: a node's init process, and the programs of
+// wi-e2e's image.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
+		main()
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "wi-e2e-test-")
 		if err != nil {

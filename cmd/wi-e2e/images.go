@@ -60,13 +60,15 @@ func howMade(w workloads.Workload, versions workloads.Versions) string {
 	case errors.Is(err, workloads.ErrUnavailable) && w.Image != "":
 		return "not here: fetch it by wi-e2e images pull " + w.Name + " (" + w.Image + ")"
 	case errors.Is(err, workloads.ErrUnavailable):
-		return "not here: build it by wi-e2e images build " + w.Name
+		return "not here: build it by wi-e2e images build " + w.Name + " --engine docker|podman|buildah"
 	case err != nil:
 		return "none: " + err.Error()
 	case w.Image != "":
 		return "kept, " + w.Image
-	case w.Containerfile:
+	case versions == workloads.Newest && w.Kept():
 		return "kept, built by its Containerfile"
+	case w.Containerfile:
+		return "built when it is needed; of the newest versions by its Containerfile: wi-e2e images build " + w.Name + " --engine docker|podman|buildah"
 	}
 	return "built when it is needed"
 }
@@ -88,8 +90,8 @@ func imagesBuildCommand() *cobra.Command {
 Without names: every image that takes no container engine. Those are made of Debian packages and of the packages of
 their language, once; the same inputs give the same image.
 
-With an engine, or for a workload that takes one, the Containerfile is built. The image of a workload that takes one is
-kept, and used by the runs that follow.`,
+With an engine the Containerfile is built. Of a workload whose newest versions take it, the image is kept, and used by the
+runs that follow.`,
 		Example: `  wi-e2e images build
   wi-e2e images build java-msal --sdk-versions newest
   wi-e2e images build dotnet-azidentity dotnet-msal --engine podman`,
@@ -99,7 +101,7 @@ kept, and used by the runs that follow.`,
 				return err
 			}
 			return eachImage(cmd, args, set, func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
-				if engine == "" && !w.Containerfile {
+				if engine == "" {
 					return workloads.Build(ctx, w.Name, set, note)
 				}
 				found, err := images.FindEngine(engine)

@@ -13,7 +13,6 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/images"
 	"github.com/wi-e2e/wi-e2e/fixtures/images/registry"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
-	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
@@ -81,7 +80,7 @@ type namedImage struct {
 }
 
 func (s *stage) buildWorkload(ctx context.Context, name string) (namedImage, error) {
-	img, ref, err := workloads.Build(ctx, name, s.run.config.Workloads.versions(), s.run.observer.PhaseNote)
+	img, ref, err := s.run.options.Build(ctx, name, s.run.config.Workloads.versions(), s.run.observer.PhaseNote)
 	if err == nil && s.azure.emulator != nil {
 		img, ref, err = images.Trust(img, ref, s.azure.emulator.CA)
 	}

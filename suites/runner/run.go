@@ -13,12 +13,14 @@ import (
 	"syscall"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/ledger"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
@@ -43,6 +45,8 @@ type Options struct {
 	Observer reports.Observer
 	// Rerun is the command that repeats one test of this run.
 	Rerun func(test string) string
+	// Build makes the images of workloads; nil means workloads.Build.
+	Build func(ctx context.Context, name string, versions workloads.Versions, progress func(note string)) (img v1.Image, ref string, err error)
 }
 
 // run is a run on its road.
@@ -96,6 +100,9 @@ func Run(ctx context.Context, config Config, options Options) (*reports.Record, 
 			APIVersion: reports.APIVersion, Kind: reports.Kind,
 			Run: reports.Run{ID: id, Version: options.Version, Command: options.Command, Seed: config.Seed, Started: time.Now().UTC()},
 		},
+	}
+	if r.options.Build == nil {
+		r.options.Build = workloads.Build
 	}
 	r.observer.RunStarted(
 		fmt.Sprintf("wi-e2e %s, run %s, seed %d", options.Version, id, config.Seed),
@@ -293,7 +300,7 @@ func (s *stage) describe(ctx context.Context) error {
 	}
 	s.env = &suites.Env{
 		Cluster: s.cluster, RunID: r.record.Run.ID, UserAgent: "wi-e2e/" + r.options.Version, Strict: r.config.Strict,
-		Record: r.recordCreate, KeepNamespaces: r.ownCluster || c.Keep,
+		Record: r.recordCreate, KeepNamespaces: r.ownCluster || c.Keep, MinimumSDKs: r.config.Workloads.SDKVersions == workloads.Minimum,
 	}
 	if err := s.env.Connect(); err != nil {
 		return err
