@@ -90,7 +90,7 @@ func imagesBuildCommand() *cobra.Command {
 Without names: every image that takes no container engine. Those are made of Debian packages and of the packages of
 their language, once; the same inputs give the same image.
 
-With an engine the Containerfile is built. Of a workload whose newest versions take it, the image is kept, and used by the
+With an engine the Containerfiles are built, of every workload that has one. Of a workload whose newest versions take it, the image is kept, and used by the
 runs that follow.`,
 		Example: `  wi-e2e images build
   wi-e2e images build java-msal --sdk-versions newest
@@ -100,15 +100,11 @@ runs that follow.`,
 			if err != nil {
 				return err
 			}
-			return eachImage(cmd, args, set, func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
-				if engine == "" {
-					return workloads.Build(ctx, w.Name, set, note)
-				}
-				found, err := images.FindEngine(engine)
-				if err != nil {
-					return nil, "", err
-				}
-				return workloads.BuildContainerfile(ctx, w.Name, found, note)
+			if engine != "" {
+				return buildContainerfiles(cmd, args, set, engine)
+			}
+			return eachImage(cmd, args, availableAs(set), func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
+				return workloads.Build(ctx, w.Name, set, note)
 			})
 		},
 	}
@@ -117,14 +113,37 @@ runs that follow.`,
 	return cmd
 }
 
+// buildContainerfiles has an engine build the named workloads, or all that have a Containerfile.
+func buildContainerfiles(cmd *cobra.Command, names []string, versions workloads.Versions, engine string) error {
+	if versions != workloads.Newest {
+		return fmt.Errorf("an engine builds the newest versions: leave --engine or --sdk-versions out (%w)", errUsage)
+	}
+	found, err := images.FindEngine(engine)
+	if errors.Is(err, images.ErrUnknownEngine) {
+		return fmt.Errorf("--engine: %w (%w)", err, errUsage)
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if w, err := workloads.Find(name); err == nil && !w.HasContainerfile() {
+			return fmt.Errorf("%s has no Containerfile: leave --engine out (%w)", name, errUsage)
+		}
+	}
+	return eachImage(cmd, names, workloads.Workload.HasContainerfile,
+		func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
+			return workloads.BuildContainerfile(ctx, w.Name, found, note)
+		})
+}
+
 func imagesPullCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "pull NAME...",
 		Short:   "Fetch the images of workloads that others publish, for the runs that follow",
 		Example: "  wi-e2e images pull upstream-msal-go",
-		Args:    someWorkloads,
+		Args:    publishedWorkloads,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return eachImage(cmd, args, workloads.Newest, func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
+			return eachImage(cmd, args, nil, func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
 				return workloads.Pull(ctx, w.Name, runtime.GOARCH, note)
 			})
 		},
@@ -148,7 +167,7 @@ A run on an existing cluster pushes what it needs by itself: wi-e2e run --image-
 			if _, err := name.NewRepository(repository); err != nil {
 				return fmt.Errorf("--repository: %w (%w)", err, errUsage)
 			}
-			return eachImage(cmd, args, set, func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
+			return eachImage(cmd, args, availableAs(set), func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
 				img, ref, err := workloads.Build(ctx, w.Name, set, note)
 				if err != nil {
 					return nil, "", err
@@ -178,7 +197,7 @@ func imagesSaveCommand() *cobra.Command {
 				return fmt.Errorf("--output names the file to write (%w)", errUsage)
 			}
 			all := map[string]v1.Image{}
-			err = eachImage(cmd, args, set, func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
+			err = eachImage(cmd, args, availableAs(set), func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
 				img, ref, err := workloads.Build(ctx, w.Name, set, note)
 				all[ref] = img
 				return img, ref, err
@@ -205,17 +224,27 @@ func parseVersions(text string) (workloads.Versions, error) {
 	return "", fmt.Errorf("unknown SDK versions %q: there are newest and minimum (%w)", text, errUsage)
 }
 
-// someWorkloads wants at least one name.
-func someWorkloads(_ *cobra.Command, args []string) error {
-	if len(args) == 0 {
+// publishedWorkloads wants the names of workloads whose images others publish.
+func publishedWorkloads(_ *cobra.Command, names []string) error {
+	if len(names) == 0 {
 		return fmt.Errorf("name a workload: see wi-e2e images list (%w)", errUsage)
+	}
+	for _, name := range names {
+		if w, err := workloads.Find(name); err == nil && w.Image == "" {
+			return fmt.Errorf("nobody publishes the image of %s: it is built (%w)", name, errUsage)
+		}
 	}
 	return nil
 }
 
-// eachImage makes the image of each named workload, or of all that can be made here, and prints a line for it. Unknown names
-// are found before anything is made.
-func eachImage(cmd *cobra.Command, names []string, versions workloads.Versions,
+// availableAs picks the workloads whose images can be made here.
+func availableAs(versions workloads.Versions) func(workloads.Workload) bool {
+	return func(w workloads.Workload) bool { return w.Available(versions) == nil }
+}
+
+// eachImage makes the image of each named workload or, without names, of each one picked, and prints a line for it. Unknown
+// names are found before anything is made.
+func eachImage(cmd *cobra.Command, names []string, picked func(workloads.Workload) bool,
 	do func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error)) error {
 	var selected []workloads.Workload
 	for _, name := range names {
@@ -226,11 +255,7 @@ func eachImage(cmd *cobra.Command, names []string, versions workloads.Versions,
 		selected = append(selected, w)
 	}
 	if len(names) == 0 {
-		for _, w := range workloads.Catalogue() {
-			if w.Available(versions) == nil {
-				selected = append(selected, w)
-			}
-		}
+		selected = slices.DeleteFunc(workloads.Catalogue(), func(w workloads.Workload) bool { return !picked(w) })
 	}
 	console := newConsole()
 	defer console.Close()
