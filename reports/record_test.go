@@ -84,6 +84,36 @@ func TestCountCountsEveryStatus(t *testing.T) {
 	}
 }
 
+func TestATestFaredForEachRequirementAsTheCasesAboutIt(t *testing.T) {
+	of := func(status Status, checks int, requirements ...string) Case {
+		return Case{Status: status, Checks: checks, Requirements: requirements}
+	}
+	for _, c := range []struct {
+		name   string
+		test   Test
+		status Status // for AA-01
+		cases  int
+	}{
+		{"cases about everything", Test{Status: Fail, Cases: []Case{of(Pass, 1), of(Fail, 2)}}, Fail, 2},
+		{"a failure for another requirement is none for this", Test{Status: Fail, Cases: []Case{of(Pass, 1, "AA-01"), of(Fail, 1, "AA-02")}}, Pass, 1},
+		{"a failure for this one is", Test{Status: Fail, Cases: []Case{of(Fail, 1, "AA-01"), of(Pass, 1, "AA-02")}}, Fail, 1},
+		{"a case about everything counts beside its own", Test{Status: Fail, Cases: []Case{of(Pass, 1, "AA-01"), of(Fail, 1), of(Pass, 1, "AA-02")}}, Fail, 2},
+		{"a case of several requirements", Test{Status: Warn, Cases: []Case{of(Warn, 1, "AA-02", "AA-01")}}, Warn, 1},
+		{"no case about it rests on nothing", Test{Status: Pass, Cases: []Case{of(Pass, 1, "AA-02")}}, Pass, 0},
+		{"what broke outside the cases counts for all", Test{Status: Error, Findings: []Finding{{Status: Error}}, Cases: []Case{of(Pass, 1, "AA-01")}}, Error, 1},
+		{"the worst of outside and inside counts", Test{Status: Error, Findings: []Finding{{Status: Fail}}, Cases: []Case{of(Error, 1, "AA-01")}}, Error, 1},
+		{"a case that evaluated nothing is not executed", Test{Status: Error, Cases: []Case{of(Error, 0, "AA-01"), of(Pass, 1, "AA-01")}}, Error, 1},
+		{"a skip", Test{Status: Skip, Skip: &Skipped{Reason: "r"}}, Skip, 0},
+		{"a test that did not come to its cases", Test{Status: Error, Findings: []Finding{{Status: Error}}}, Error, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if status, cases := c.test.Of("AA-01"); status != c.status || cases != c.cases {
+				t.Errorf("%s by %d cases, want %s by %d", status, cases, c.status, c.cases)
+			}
+		})
+	}
+}
+
 func TestASaveThatFailsLeavesTheOldRecordAndNothingElse(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "record.json")

@@ -48,6 +48,9 @@ func TestAnOutcomeIsWhatTheBodyFound(t *testing.T) {
 			t.Case(ctx, "same", ok)
 			t.Case(ctx, "same", ok)
 		}, reports.Error, `case "same" is declared twice`},
+		{"a case of a requirement that is not the test's is an error", func(ctx context.Context, t *T) {
+			t.CaseOf(ctx, "ZZ-99", "foreign", func(_ context.Context, t *T) { t.Check(true, "") })
+		}, reports.Error, `case "foreign" is of ZZ-99, which the test is not`},
 		{"a case that checks nothing is an error", func(ctx context.Context, t *T) { t.Case(ctx, "empty", func(context.Context, *T) {}) }, reports.Error, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -90,6 +93,45 @@ func TestCasesAreReportedOneByOneInTheOrderOfTheirDeclaration(t *testing.T) {
 	}
 	if got.Status != reports.Fail {
 		t.Errorf("the test is %s, want the worst of its cases", got.Status)
+	}
+}
+
+func TestACaseIsOfAllRequirementsOfItsTestUnlessItSaysOfWhich(t *testing.T) {
+	ok := func(_ context.Context, t *T) { t.Check(true, "") }
+	got := execute(t.Context(), Test{Requirements: []string{"AA-01", "AA-02"}, Body: func(ctx context.Context, t *T) {
+		t.Case(ctx, "all", ok)
+		t.CaseOf(ctx, "AA-02", "one", ok)
+		t.CaseOf(ctx, "", "all again", ok)
+	}})
+	requirements := map[string][]string{}
+	for _, c := range got.Cases {
+		requirements[c.Name] = c.Requirements
+	}
+	if diff := cmp.Diff(map[string][]string{"all": nil, "one": {"AA-02"}, "all again": nil}, requirements); diff != "" {
+		t.Errorf("requirements of cases (-want +got):\n%s", diff)
+	}
+	if got.Status != reports.Pass {
+		t.Errorf("the test is %s: %+v", got.Status, got)
+	}
+}
+
+func TestWhatRanIsKeptWithItsCaseHoweverThatEnds(t *testing.T) {
+	one, other := reports.Workload{Name: "go-msal"}, reports.Workload{Name: "java-msal", Error: "refused"}
+	got := execute(t.Context(), Test{Body: func(ctx context.Context, t *T) {
+		t.Case(ctx, "two", func(_ context.Context, t *T) { t.Ran(one); t.Ran(other); t.Require(false, "stop") })
+		t.Case(ctx, "none", func(_ context.Context, t *T) { t.Check(true, "") })
+	}})
+	ran := map[string][]reports.Workload{}
+	for _, c := range got.Cases {
+		ran[c.Name] = c.Workloads
+	}
+	if diff := cmp.Diff(map[string][]reports.Workload{"two": {one, other}, "none": nil}, ran); diff != "" {
+		t.Errorf("workloads (-want +got):\n%s", diff)
+	}
+
+	got = execute(t.Context(), Test{Body: func(_ context.Context, t *T) { t.Ran(one); t.Check(true, "") }})
+	if diff := cmp.Diff([]reports.Workload{one}, got.Cases[0].Workloads); diff != "" {
+		t.Errorf("workloads of a body that is its only case (-want +got):\n%s", diff)
 	}
 }
 

@@ -187,6 +187,37 @@ func TestATestWhoseImageIsMissingIsSkippedForThat(t *testing.T) {
 	}
 }
 
+func TestTheSkipOfAMissingImageSaysWhatTheFactsSay(t *testing.T) {
+	why := reports.Skipped{Reason: "no-minimum-version", Text: "EXC-01 names none"}
+	facts := Facts{
+		Capabilities: []Capability{WorkloadImage("java-msal")},
+		Missing:      map[Capability]reports.Skipped{WorkloadImage("go-msal"): why, WorkloadImage("java-msal"): {Reason: "never-asked"}},
+		Profile:      subject.Latest,
+	}
+	for _, c := range []struct {
+		name  string
+		needs []Capability
+		want  *reports.Skipped
+	}{
+		{"an image that the facts know of", []Capability{WorkloadImage("go-msal")}, &why},
+		{"behind one that is there", []Capability{WorkloadImage("java-msal"), WorkloadImage("go-msal")}, &why},
+		{"one that is there is not missing, whatever they say", []Capability{WorkloadImage("java-msal")}, nil},
+		{"an image that they know nothing of", []Capability{WorkloadImage("node-msal")}, &reports.Skipped{
+			Reason: "image-unavailable", Text: "the cluster has no image node-msal, and images cannot be put on it",
+		}},
+		{"what is no image has its own reason", []Capability{Nodes, WorkloadImage("go-msal")}, &reports.Skipped{
+			Reason: "no-nodes", Text: missing[Nodes].Text,
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := skip(Test{Requirements: []string{"AA-01"}, Needs: c.needs}, sampleCatalogue, facts)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("skip (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestValidate(t *testing.T) {
 	withTest := func(change func(*Test)) []Test {
 		tests := slices.Clone(sampleTests)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
@@ -90,8 +90,8 @@ func imagesBuildCommand() *cobra.Command {
 Without names: every image that takes no container engine. Those are made of Debian packages and of the packages of
 their language, once; the same inputs give the same image.
 
-With an engine the Containerfiles are built, of every workload that has one. Of a workload whose newest versions take it, the image is kept, and used by the
-runs that follow.`,
+With an engine: every image that has a Containerfile is built by that. Of a workload whose newest versions take it, the
+image is kept, and used by the runs that follow.`,
 		Example: `  wi-e2e images build
   wi-e2e images build java-msal --sdk-versions newest
   wi-e2e images build dotnet-azidentity dotnet-msal --engine podman`,
@@ -118,17 +118,17 @@ func buildContainerfiles(cmd *cobra.Command, names []string, versions workloads.
 	if versions != workloads.Newest {
 		return fmt.Errorf("an engine builds the newest versions: leave --engine or --sdk-versions out (%w)", errUsage)
 	}
+	for _, name := range names {
+		if w, err := workloads.Find(name); err != nil || !w.HasContainerfile() {
+			return fmt.Errorf("%w (%w)", cmp.Or(err, errors.New(name+" has no Containerfile: leave --engine out")), errUsage)
+		}
+	}
 	found, err := images.FindEngine(engine)
 	if errors.Is(err, images.ErrUnknownEngine) {
 		return fmt.Errorf("--engine: %w (%w)", err, errUsage)
 	}
 	if err != nil {
 		return err
-	}
-	for _, name := range names {
-		if w, err := workloads.Find(name); err == nil && !w.HasContainerfile() {
-			return fmt.Errorf("%s has no Containerfile: leave --engine out (%w)", name, errUsage)
-		}
 	}
 	return eachImage(cmd, names, workloads.Workload.HasContainerfile,
 		func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {
@@ -164,7 +164,7 @@ A run on an existing cluster pushes what it needs by itself: wi-e2e run --image-
 			if err != nil {
 				return err
 			}
-			if _, err := name.NewRepository(repository); err != nil {
+			if err := registry.CheckRepository(repository); err != nil {
 				return fmt.Errorf("--repository: %w (%w)", err, errUsage)
 			}
 			return eachImage(cmd, args, availableAs(set), func(ctx context.Context, w workloads.Workload, note func(string)) (v1.Image, string, error) {

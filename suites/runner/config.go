@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/existing"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
+	"github.com/wi-e2e/wi-e2e/fixtures/images/registry"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
@@ -201,7 +201,7 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if c.Workloads.Repository != "" {
-		if _, err := name.NewRepository(c.Workloads.Repository); err != nil {
+		if err := registry.CheckRepository(c.Workloads.Repository); err != nil {
 			return usage("the repository for images: %w", err)
 		}
 	}

@@ -27,7 +27,7 @@ func (s *stage) awaitPropagation(ctx context.Context, planned []suites.Planned) 
 	probes := s.probes(kube, planned)
 	attempts := make([]suites.Attempts, len(probes))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
+	group.SetLimit(32) // they pause most of their time
 	for i, p := range probes {
 		group.Go(func() (err error) {
 			if attempts[i], err = a.Propagation.Await(ctx, p.wanted, p.passing, p.attempt); err != nil {
