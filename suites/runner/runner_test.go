@@ -85,6 +85,12 @@ func TestValidateConfig(t *testing.T) {
 		{"the reference on an existing cluster", Config{Cluster: ClusterConfig{Kubeconfig: "x"}, Subject: SubjectConfig{Kind: "reference"}}, "not ours"},
 		{"an archive on an existing cluster", Config{Cluster: ClusterConfig{Kubeconfig: "x"}, Subject: SubjectConfig{Kind: "manifest", Manifest: "m", ImageArchives: []string{"a"}}}, "push the images"},
 		{"an archive for what is installed", Config{Subject: SubjectConfig{Kind: "preinstalled", ImageArchives: []string{"a"}}}, "that the run installs"},
+		{"minimum SDKs", Config{Workloads: WorkloadsConfig{SDKVersions: "minimum"}}, ""},
+		{"unknown SDKs", Config{Workloads: WorkloadsConfig{SDKVersions: "oldest"}}, `unknown SDK versions "oldest" (there are: newest, minimum)`},
+		{"a repository for an existing cluster", Config{Cluster: ClusterConfig{Kubeconfig: "x"}, Workloads: WorkloadsConfig{Repository: "localhost:5000/x"}}, ""},
+		{"a repository for a cluster of ours", Config{Workloads: WorkloadsConfig{Repository: "registry.example/x"}}, "goes with a cluster that is not ours"},
+		{"a repository that is a URL", Config{Cluster: ClusterConfig{Kubeconfig: "x"}, Workloads: WorkloadsConfig{Repository: "https://registry.example/x"}}, "the repository for images: "},
+		{"an image for a cluster of ours", Config{Image: "registry.example/wi-e2e:1"}, "goes with a cluster that is not ours"},
 		{"a malformed profile", Config{Subject: SubjectConfig{Profile: "new"}}, `profile "new"`},
 	} {
 		t.Run(c.name, func(t *testing.T) { expectUsage(t, c.config.Validate(), c.err) })
