@@ -24,6 +24,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
 )
 
@@ -57,6 +58,7 @@ func TestNeitherSecretNorTokenIsInAnyLogOrReport(t *testing.T) {
 	if err := c.ExportLogs(t.Context(), filepath.Join(output, "logs")); err != nil {
 		t.Fatal(err)
 	}
+	removeSampleLogs(t, filepath.Join(output, "logs"))
 	kube := kubeClient(t, kubeconfig)
 	all, err := kube.CoreV1().Pods(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -88,6 +90,26 @@ func TestNeitherSecretNorTokenIsInAnyLogOrReport(t *testing.T) {
 	write(t, filepath.Join(output, "planted-token"), `{"t":"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhYmMifQ.c2ln"}`)
 	if found := leaks(t, output); len(found) != 2 {
 		t.Errorf("of two planted leaks were found: %q", found)
+	}
+}
+
+// removeSampleLogs removes what programs of somebody else logged, if the kubelet did not do so yet: to print the secret is what they
+// do. Their pods are deleted, and a run's own export withholds it (package runner).
+func removeSampleLogs(t *testing.T, dir string) {
+	t.Helper()
+	for _, w := range workloads.Catalogue() {
+		if w.Sample == nil {
+			continue
+		}
+		logs, err := filepath.Glob(filepath.Join(dir, "*", "*-read-secret-"+w.Name+"_*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, log := range logs {
+			if err := os.RemoveAll(log); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -29,7 +29,7 @@ var brokenSDKs = map[string]struct {
 	variable, value string
 	says            []string
 }{
-	"python-azidentity": {"AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us/", []string{"login.microsoftonline.us"}},
+	"python-azidentity": {"AZURE_AUTHORITY_HOST", "https://management.azure.com/", []string{"https://management.azure.com/"}},
 	"python-msal":       {"AZURE_CLIENT_ID", "99999999-9999-4999-8999-999999999999", []string{"AADSTS700016", "99999999-9999-4999-8999-999999999999"}},
 	"node-msal":         {"AZURE_FEDERATED_TOKEN_FILE", unreadable, []string{"EACCES", unreadable}},
 }
@@ -55,6 +55,9 @@ func TestAnSDKThatIsBrokenOnPurposeFailsItsOwnRowOnlyAndInItsOwnWords(t *testing
 	}
 	write(t, filepath.Join(output, "summary"), summary.String())
 
+	for _, p := range record.Phases {
+		t.Logf("%-20s %6.2f s, own processor time %5.2f s", p.Name, p.Seconds, p.CPUSeconds)
+	}
 	if record.Verdict.Status != reports.Fail || record.Verdict.ExitCode != reports.ExitFailed {
 		t.Errorf("the verdict is %+v, want that the subject failed", record.Verdict)
 	}
@@ -71,6 +74,7 @@ func TestAnSDKThatIsBrokenOnPurposeFailsItsOwnRowOnlyAndInItsOwnWords(t *testing
 		for _, c := range test.Cases {
 			for _, w := range c.Workloads {
 				ran++
+				t.Logf("%s: %s %s", w.Name, w.SecretSHA256, w.Error)
 				if isBroken != (w.Error != "") || isBroken != (w.SecretSHA256 == "") {
 					t.Errorf("%s, case %q: read %q, error %q", test.ID, c.Name, w.SecretSHA256, w.Error)
 				}

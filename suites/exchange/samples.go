@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
@@ -46,6 +47,8 @@ func readBySample(ctx context.Context, t *suites.T, w workloads.Workload) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: w.Sample.Env[name]})
 	}
 	pod := newPod(ctx, t, w.Name, app, c)
+	// With the pod goes its log, in which the secret is.
+	defer t.Kube().CoreV1().Pods(pod.Namespace).Delete(context.WithoutCancel(ctx), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)})
 	var secret string // its hash
 	read := func(line []byte) bool {
 		if found := shown.FindSubmatch(line); found != nil {

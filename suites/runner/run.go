@@ -355,7 +355,7 @@ func (s *stage) exportLogs(ctx context.Context) {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
-		return s.cluster.ExportLogs(ctx, dir)
+		return errors.Join(s.cluster.ExportLogs(ctx, dir), redact(dir, s.azure.secret))
 	})
 }
 
