@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,12 +25,13 @@ import (
 // unreadable is a file that programs of an image, which are not root, cannot read.
 const unreadable = "/unreadable/token"
 
-// brokenSDKs are workloads whose SDK finds one thing to be other than what the webhook injected, and what it says of that.
+// brokenSDKs are workloads whose SDK finds one thing to be other than what the webhook injected, and what it says of that. The
+// wrong authority is an address: a name that nobody resolves would be asked for again for a minute.
 var brokenSDKs = map[string]struct {
 	variable, value string
 	says            []string
 }{
-	"python-azidentity": {"AZURE_AUTHORITY_HOST", "https://management.azure.com/", []string{"https://management.azure.com/"}},
+	"python-azidentity": {"AZURE_AUTHORITY_HOST", "https://127.0.0.1/", []string{"127.0.0.1", "Connection refused"}},
 	"python-msal":       {"AZURE_CLIENT_ID", "99999999-9999-4999-8999-999999999999", []string{"AADSTS700016", "99999999-9999-4999-8999-999999999999"}},
 	"node-msal":         {"AZURE_FEDERATED_TOKEN_FILE", unreadable, []string{"EACCES", unreadable}},
 }
@@ -92,6 +94,10 @@ func TestAnSDKThatIsBrokenOnPurposeFailsItsOwnRowOnlyAndInItsOwnWords(t *testing
 			t.Errorf("%s: nothing ran: %+v", test.ID, test)
 		}
 	}
+	if logs, err := os.ReadDir(filepath.Join(output, runner.LogsDir)); err != nil || len(logs) == 0 {
+		t.Errorf("logs are not among what is searched: %v, error %v", logs, err)
+	}
+	filepath.Walk(output, func(p string, i os.FileInfo, err error) error { t.Log(p, i.Size()); return nil })
 	if found := leaks(t, output); len(found) > 0 {
 		t.Errorf("a secret or a token is in: %s", strings.Join(found, ", "))
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/semver"
 
@@ -26,7 +27,9 @@ func readTests() []suites.Test {
 			Title: "The workload " + w.Name + " reads a Key Vault secret with nothing but what the webhook injected",
 			Tier:  suites.Exchange, Requirements: requirements,
 			Needs: needs(w.Name), Trust: trusted(reader),
-			Body: func(ctx context.Context, t *suites.T) { readSecret(ctx, t, w) },
+			// An SDK that reaches nobody tries for up to a minute in each of its ways, and is to say so itself.
+			Timeout: time.Duration(max(1, len(w.Credentials)))*time.Minute + suites.DefaultTimeout,
+			Body:    func(ctx context.Context, t *suites.T) { readSecret(ctx, t, w) },
 		}
 	})
 }
