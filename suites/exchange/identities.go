@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
@@ -71,7 +72,8 @@ func identityTests() []suites.Test {
 			Title: "The workload " + w.Name + " is the identity that its code names, reads what that may, and is refused for the very reason where it is not trusted",
 			Tier:  suites.Exchange, Requirements: []string{"EXC-03", "EXC-04", "EXC-06"},
 			Needs: needs(w.Name), Trust: trust,
-			Body: func(ctx context.Context, t *suites.T) { identities(ctx, t, w) },
+			Timeout: 5 * time.Minute, // each attempt may take one, when nobody answers
+			Body:    func(ctx context.Context, t *suites.T) { identities(ctx, t, w) },
 		}
 	})
 	return append(tests, suites.Test{
