@@ -15,8 +15,10 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
+	"github.com/wi-e2e/wi-e2e/fixtures/imds"
 	"github.com/wi-e2e/wi-e2e/fixtures/probe"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference"
+	"github.com/wi-e2e/wi-e2e/fixtures/reference/proxy"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/redirect"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites/runner"
@@ -90,7 +92,7 @@ Exit codes: 0 pass, 1 the subject failed, 2 usage or configuration, 3 environmen
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (%w)", err, errUsage) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), imagesCommand(), versionCommand(),
-		reference.Command(), redirect.Command(), emulator.Command(), probe.Command())
+		reference.Command(), proxy.Command(), redirect.Command(), emulator.Command(), imds.Command(), probe.Command())
 	return root
 }
 
