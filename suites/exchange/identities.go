@@ -170,18 +170,17 @@ func tryAll(ctx context.Context, t *suites.T, w workloads.Workload, attempts []a
 	seen := asked(ctx, t)
 	for i, a := range attempts {
 		t.CaseOf(ctx, a.requirement, a.title, func(ctx context.Context, t *suites.T) {
-			if what := strings.TrimPrefix(a.title, "control: "); a.code == "" {
-				hasRead(t, what, o.results[i], a.ClientID)
-			} else {
-				if r := o.results[i]; w.Silent && t.Env().MinimumSDKs && !r.OK && r.Error.Code == "" {
-					// What the pod cannot know, Azure tells.
-					t.Equal("stage of the refusal", goworkload.Stage(cmp.Or(a.stage, "token")), r.Error.Stage)
-					t.Note("%s: %s", what, describe(r))
-					a.decided(ctx, t, seen)
-					return
-				}
-				refused(t, what, o.results[i], cmp.Or(a.stage, "token"), a.code)
-				t.Check(a.status == 0 || a.status == o.results[i].Error.Status, "HTTP status %d, want %d", o.results[i].Error.Status, a.status)
+			r, what, stage := o[i], strings.TrimPrefix(a.title, "control: "), cmp.Or(a.stage, "token")
+			switch {
+			case a.code == "":
+				hasRead(t, what, r, a.ClientID)
+			case w.Silent && t.Env().MinimumSDKs && !r.OK && r.Error.Code == "":
+				// What the pod cannot know, Azure tells.
+				t.Equal("stage of the refusal", goworkload.Stage(stage), r.Error.Stage)
+				t.Note("%s: %s", what, describe(r))
+			default:
+				refused(t, what, r, stage, a.code)
+				t.Check(a.status == 0 || a.status == r.Error.Status, "HTTP status %d, want %d", r.Error.Status, a.status)
 			}
 			a.decided(ctx, t, seen)
 		})

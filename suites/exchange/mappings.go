@@ -52,9 +52,21 @@ func mappings(ctx context.Context, t *suites.T) {
 
 // isBoth expects that a pod is the annotated identity, and the other one where its program says so.
 func isBoth(ctx context.Context, t *suites.T, name, annotated, inCode string) {
+	before := grants(ctx, t, inCode)
 	o := run(ctx, t, newPod(ctx, t, name, many, program(t, "app", sample, workloads.Attempt{}, asClient(inCode))))["app"]
-	hasRead(t, "a pod "+name+" the annotation changed", o.results[0], annotated)
-	hasRead(t, "its code that names a client", o.results[1], inCode)
+	hasRead(t, "a pod "+name+" the annotation changed", o[0], annotated)
+	hasRead(t, "its code that names a client", o[1], inCode)
+	t.Check(t.Azure().Evidence == nil || grants(ctx, t, inCode) > before, "Azure gave client %s no token", inCode)
+}
+
+// grants counts the tokens that Azure gave to a client for the account "many". Only an emulator tells.
+func grants(ctx context.Context, t *suites.T, clientID string) (n int) {
+	for _, e := range exchanges(ctx, t, many) {
+		if e.ClientID == clientID {
+			n++
+		}
+	}
+	return n
 }
 
 func annotate(ctx context.Context, t *suites.T, account string, annotations map[string]string) {

@@ -140,7 +140,7 @@ var mutants = slices.Concat([]mutant{
 				r.ClientID = a.ClientID
 			}
 		})(w)
-	}, finds("an identity that the code names: Azure never decided on client")},
+	}, finds("an identity that the code names: Azure never decided on client", "Azure gave client")},
 	{"two identities are one", "EXC-03", func(w *world) {
 		for key := range w.env.Azure.Trusted {
 			one := w.env.Azure.Trusted[suites.TrustKey{Test: key.Test, Account: many, Identity: reader.Name}]

@@ -45,11 +45,8 @@ func program(t *suites.T, name, workload string, attempts ...workloads.Attempt) 
 	return c
 }
 
-// outcome is what a program came to: a result for each of its attempts, and its exit code.
-type outcome struct {
-	results  []workloads.Result
-	exitCode int32
-}
+// outcome is what a program came to: a result for each of its attempts.
+type outcome []workloads.Result
 
 // run runs the pod to its end and returns what its programs came to, by name.
 func run(ctx context.Context, t *suites.T, pod *corev1.Pod) map[string]outcome {
@@ -75,7 +72,7 @@ func outcomes(t *suites.T, finished *pods.Finished, programs []corev1.Container)
 			}
 		}
 		t.Equal("exit code of container "+p.Name, want, c.ExitCode)
-		all[p.Name] = outcome{results, c.ExitCode}
+		all[p.Name] = results
 	}
 	return all
 }
@@ -93,7 +90,7 @@ func attemptsOf(t *suites.T, p corev1.Container) int {
 }
 
 // only is the result of a program that makes one attempt.
-func (o outcome) only() workloads.Result { return o.results[0] }
+func (o outcome) only() workloads.Result { return o[0] }
 
 // hasRead expects that the workload read the very secret, and as whom.
 func hasRead(t *suites.T, what string, r workloads.Result, clientID string) {

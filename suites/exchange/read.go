@@ -41,7 +41,7 @@ func readSecret(ctx context.Context, t *suites.T, w workloads.Workload) {
 	}
 	o := run(ctx, t, newPod(ctx, t, w.Name, app, program(t, "app", w.Name, attempts...)))["app"]
 	seen := exchanges(ctx, t, app)
-	for i, r := range o.results {
+	for i, r := range o {
 		name, way := w.Name, ""
 		if len(attempts) > 0 {
 			way = attempts[i].Credential
@@ -61,7 +61,7 @@ func readSecret(ctx context.Context, t *suites.T, w workloads.Workload) {
 		return
 	}
 	t.Case(ctx, w.Name+" as Azure saw it", func(_ context.Context, t *suites.T) {
-		t.Require(len(seen) >= len(o.results), "Azure gave %d tokens for %d attempts", len(seen), len(o.results))
+		t.Require(len(seen) >= len(o), "Azure gave %d tokens for %d attempts", len(seen), len(o))
 		for _, e := range seen {
 			t.Equal("client ID of the exchange", t.Identity(app, reader).ClientID, e.ClientID)
 			version := strings.TrimPrefix(o.only().Version, "v")
