@@ -11,6 +11,12 @@ const (
 	ProxyPortAnnotation  = "azure.workload.identity/proxy-sidecar-port"
 )
 
+// The containers of the proxy (section 7).
+const (
+	ProxyContainer     = "azwi-proxy"
+	ProxyInitContainer = "azwi-proxy-init"
+)
+
 // The variables that the webhook injects (section 4).
 const (
 	ClientIDVariable      = "AZURE_CLIENT_ID"

@@ -43,6 +43,8 @@ type Env struct {
 	Subject *subject.Installed
 	// Azure is nil without one.
 	Azure *Azure
+	// IMDS is nil unless the nodes have ours.
+	IMDS *IMDS
 	// MinimumSDKs: the workloads have the oldest versions of their libraries that EXC-01 names.
 	MinimumSDKs bool
 	// Images are the references of those on the cluster, by workload, and of wi-e2e itself.

@@ -15,12 +15,13 @@ type Tier string
 const (
 	Admission Tier = "admission"
 	Exchange  Tier = "exchange"
+	Proxy     Tier = "proxy"
 	Issuer    Tier = "issuer"
 )
 
 // Tiers are all tiers in the order in which they run. The issuer comes last: its tests restart the API server, which leaves
 // scheduler and kubelet, as they back off, slow to run pods for a while.
-var Tiers = []Tier{Admission, Exchange, Issuer}
+var Tiers = []Tier{Admission, Exchange, Proxy, Issuer}
 
 // Capability is something that a cluster or subject can or cannot do. A test that needs a missing one is not run: its
 // planned skip has the capability's reason.
@@ -42,7 +43,13 @@ const (
 	Nodes Capability = "nodes"
 	// AzureAvailable: there is an Azure, emulated or real, that can see the cluster's issuer.
 	AzureAvailable Capability = "azure"
-	// SelfImage: the cluster has the image of wi-e2e itself, whose token-probe looks at a pod from inside.
+	// ProxyImage: the proxy's image trusts the Azure that there is.
+	ProxyImage Capability = "proxy-image"
+	// NativeSidecar: the proxy is a native sidecar (PRX-06).
+	NativeSidecar Capability = "native-sidecar"
+	// EmulatedIMDS: the nodes have our metadata service at 169.254.169.254.
+	EmulatedIMDS Capability = "emulated-imds"
+	// SelfImage: the cluster has the image of wi-e2e itself, whose verbs token-probe and ask look at a pod from inside.
 	SelfImage Capability = "image:wi-e2e"
 )
 
@@ -74,6 +81,9 @@ var missing = map[Capability]struct {
 	NoCustomTokenEndpoint: {"configured", "the installation has a custom token endpoint configured, so its absence cannot be observed"},
 	Nodes:                 {"no-nodes", "the cluster has no node that pods can be scheduled on"},
 	AzureAvailable:        {"no-azure", "there is no Azure: the emulator's image cannot be loaded into this cluster: name one that it can pull (--image), or use --azure real"},
+	ProxyImage:            {"no-proxy-image", "the image of the installed proxy cannot be made to trust the emulator: use --azure real, or have the run install the subject"},
+	NativeSidecar:         {"no-native-sidecar", "the proxy is an ordinary container: native sidecars take Kubernetes 1.32 and profile 1.5"},
+	EmulatedIMDS:          {"no-emulated-imds", "the nodes are not ours: a metadata service of our own would hide theirs"},
 }
 
 // Reasons why there is no image of a workload.

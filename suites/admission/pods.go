@@ -12,8 +12,8 @@ import (
 
 // The containers that the webhook adds (section 7).
 const (
-	proxyName     = "azwi-proxy"
-	proxyInitName = "azwi-proxy-init"
+	proxyName     = suites.ProxyContainer
+	proxyInitName = suites.ProxyInitContainer
 )
 
 // clientID is the identity that the tests' service accounts name. It exists nowhere.

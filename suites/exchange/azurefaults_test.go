@@ -17,14 +17,8 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator/evidence"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/suites/simulated"
 )
-
-// answer is one of Azure's, for a fault to change.
-type answer struct {
-	status int
-	header http.Header
-	body   []byte
-}
 
 // code of a refusal of Entra ID, Key Vault or Resource Manager; "" for none.
 func (a *answer) code() string {
@@ -72,7 +66,7 @@ func (a *answer) refuse(code string) {
 // onAzure changes Azure's answers to the requests for a host of that ending.
 func onAzure(host string, change func(w *world, asked *http.Request, a *answer)) func(*world) {
 	return func(w *world) {
-		w.azure = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		w.Azure = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 			if !strings.HasSuffix(r.Host, host) {
 				next.ServeHTTP(rw, r)
 				return
@@ -94,12 +88,6 @@ func onAzure(host string, change func(w *world, asked *http.Request, a *answer))
 	}
 }
 
-const (
-	login      = "login.microsoftonline.com"
-	vaults     = ".vault.azure.net"
-	management = "management.azure.com"
-)
-
 // exchange is a request for a token.
 type exchange struct {
 	clientID string
@@ -108,7 +96,7 @@ type exchange struct {
 
 // onExchanges changes Entra ID's answers to requests for tokens.
 func onExchanges(change func(w *world, e exchange, a *answer)) func(*world) {
-	return onAzure(login, func(w *world, asked *http.Request, a *answer) {
+	return onAzure(simulated.LoginHost, func(w *world, asked *http.Request, a *answer) {
 		if asked.Method != http.MethodPost {
 			return
 		}
@@ -125,27 +113,27 @@ func onExchanges(change func(w *world, e exchange, a *answer)) func(*world) {
 
 // accepting has Entra ID not mind what it refuses with the code: who asks gets the token of an identity that may read.
 func accepting(code string) func(*world) {
-	return onAzure(login, func(w *world, asked *http.Request, a *answer) {
+	return onAzure(simulated.LoginHost, func(w *world, asked *http.Request, a *answer) {
 		if a.code() != code {
 			return
 		}
 		if asked.Method == http.MethodGet { // of a tenant that is not there: the home tenant answers in its name
 			tenant, _, _ := strings.Cut(asked.URL.Path[1:], "/")
-			*a = *w.ask(asked.Context(), http.MethodGet, strings.Replace(asked.URL.String(), tenant, tenantID, 1), nil)
-			a.body = bytes.ReplaceAll(a.body, []byte(tenantID), []byte(tenant))
+			*a = *w.ask(asked.Context(), http.MethodGet, strings.Replace(asked.URL.String(), tenant, simulated.TenantID, 1), nil)
+			a.body = bytes.ReplaceAll(a.body, []byte(simulated.TenantID), []byte(tenant))
 			return
 		}
-		*a = *w.ask(asked.Context(), http.MethodPost, authority+tenantID+"/oauth2/v2.0/token", url.Values{
-			"grant_type": {"client_credentials"}, "scope": {vaultScope}, "client_id": {w.reader.clientID},
+		*a = *w.ask(asked.Context(), http.MethodPost, simulated.Authority+simulated.TenantID+"/oauth2/v2.0/token", url.Values{
+			"grant_type": {"client_credentials"}, "scope": {simulated.Scope}, "client_id": {w.reader.ClientID},
 			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
-			"client_assertion":      {w.api.sign(w.api.claims(w.reader.namespace, w.reader.account, subject.DefaultAudience, 3600))},
+			"client_assertion":      {w.API.Token(w.reader.Namespace, w.reader.Account, subject.DefaultAudience)},
 		})
 	})
 }
 
 // recoding has Entra ID give another code than it should.
 func recoding(code, other string) func(*world) {
-	return onAzure(login, func(_ *world, _ *http.Request, a *answer) {
+	return onAzure(simulated.LoginHost, func(_ *world, _ *http.Request, a *answer) {
 		if a.code() == code {
 			a.refuse(other)
 		}
@@ -163,7 +151,7 @@ func refusing(code string, these func(w *world, e exchange) bool) func(*world) {
 
 // onSecrets changes a vault's answers to requests for a secret that have that code; "" for those that get it.
 func onSecrets(code string, change func(a *answer)) func(*world) {
-	return onAzure(vaults, func(_ *world, asked *http.Request, a *answer) {
+	return onAzure(simulated.VaultSuffix, func(_ *world, asked *http.Request, a *answer) {
 		if asked.Method == http.MethodGet && a.code() == code {
 			change(a)
 		}
@@ -187,7 +175,7 @@ func onCredential(name string, change func(a *answer)) func(*world) {
 }
 
 func onCredentials(change func(name string, a *answer)) func(*world) {
-	return onAzure(management, func(_ *world, asked *http.Request, a *answer) {
+	return onAzure(simulated.ManagementHost, func(_ *world, asked *http.Request, a *answer) {
 		if asked.Method == http.MethodPut && strings.Contains(asked.URL.Path, "/federatedIdentityCredentials/") {
 			change(path.Base(asked.URL.Path), a)
 		}
@@ -201,7 +189,7 @@ func managementRefusal(status int, code string) func(*answer) {
 // onEvidence changes what Azure tells of its refusals.
 func onEvidence(change func(e *evidence.Entry)) func(*world) {
 	return func(w *world) {
-		w.evidence = func(entries []evidence.Entry) []evidence.Entry {
+		w.Evidence = func(entries []evidence.Entry) []evidence.Entry {
 			for i := range entries {
 				change(&entries[i])
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/probe"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
+	"github.com/wi-e2e/wi-e2e/suites/simulated"
 )
 
 // unknown is the ID of nothing.
@@ -20,7 +21,7 @@ const unknown = "99999999-9999-4999-8999-999999999999"
 
 // Whose exchanges a fault concerns.
 func anyone(*world, exchange) bool        { return true }
-func theReader(w *world, e exchange) bool { return e.clientID == w.reader.clientID }
+func theReader(w *world, e exchange) bool { return e.clientID == w.reader.ClientID }
 func others(w *world, e exchange) bool    { return !theReader(w, e) }
 
 func ofAccount(name string) func(*world, exchange) bool {
@@ -30,14 +31,14 @@ func ofAccount(name string) func(*world, exchange) bool {
 // impatient shortens the budget of the propagation.
 func impatient(fault func(*world)) func(*world) {
 	return func(w *world) {
-		w.env.Azure.Propagation.Budget = 500 * time.Millisecond
+		w.Env.Azure.Propagation.Budget = 500 * time.Millisecond
 		fault(w)
 	}
 }
 
 // recodingGarbage changes the answer to an assertion that is no token.
 func recodingGarbage(change func(a *answer)) func(*world) {
-	return onAzure(login, func(_ *world, _ *http.Request, a *answer) {
+	return onAzure(simulated.LoginHost, func(_ *world, _ *http.Request, a *answer) {
 		if a.code() == "AADSTS50027" {
 			change(a)
 		}
@@ -46,7 +47,7 @@ func recodingGarbage(change func(a *answer)) func(*world) {
 
 // onPods changes the pods that the webhook has mutated, onContainers each of their containers.
 func onPods(change func(pod *corev1.Pod)) func(*world) {
-	return func(w *world) { w.api.mutated = change }
+	return func(w *world) { w.API.Mutated = change }
 }
 
 func onContainers(change func(c *corev1.Container)) func(*world) {
@@ -65,7 +66,7 @@ func onTokenSource(change func(s *corev1.ServiceAccountTokenProjection)) func(*w
 // onAnnotation changes a pod's annotations as the webhook reads them: none, and what is set.
 func onAnnotation(set func(annotations map[string]string)) func(*world) {
 	return func(w *world) {
-		w.api.before = func(pod *corev1.Pod) {
+		w.API.Before = func(pod *corev1.Pod) {
 			pod.Annotations = map[string]string{}
 			set(pod.Annotations)
 		}
@@ -91,7 +92,7 @@ func setting(variable, value string) func(c *corev1.Container) {
 type accountReader = func(pod *corev1.Pod, dryRun bool, account map[string]string) map[string]string
 
 func onAccounts(read func() accountReader) func(*world) {
-	return func(w *world) { w.api.annotations = read() }
+	return func(w *world) { w.API.Annotations = read() }
 }
 
 // frozen reads an account's annotations once, for these requests.
@@ -110,11 +111,11 @@ func frozen(these func(dryRun bool) bool) accountReader {
 }
 
 func onEnvironment(change func(c corev1.Container, env map[string]string)) func(*world) {
-	return func(w *world) { w.api.node.environment = change }
+	return func(w *world) { w.API.Node.Environment = change }
 }
 
 func onAttempts(change func(a *workloads.Attempt)) func(*world) {
-	return func(w *world) { w.api.node.attempt = change }
+	return func(w *world) { w.API.Node.Attempt = change }
 }
 
 // ignoringTheCode has workloads be the injected client whatever their code says.
@@ -123,11 +124,11 @@ func ignoringTheCode(w *world) {
 }
 
 func onResults(change func(asked workloads.Attempt, r *workloads.Result)) func(*world) {
-	return func(w *world) { w.api.node.result = change }
+	return func(w *world) { w.API.Node.Result = change }
 }
 
 func exiting(code int32) func(*world) {
-	return func(w *world) { w.api.node.exitCode = func([]workloads.Result) int32 { return code } }
+	return func(w *world) { w.API.Node.ExitCode = func([]workloads.Result) int32 { return code } }
 }
 
 // failingWay has one of Azure Identity's ways find no token.
@@ -140,11 +141,11 @@ func failingWay(name string) func(*world) {
 }
 
 func onReports(change func(r *probe.Report)) func(*world) {
-	return func(w *world) { w.api.node.report = change }
+	return func(w *world) { w.API.Node.Report = change }
 }
 
 func onClaims(change func(c object)) func(*world) {
-	return func(w *world) { w.api.node.claims = change }
+	return func(w *world) { w.API.Node.Claims = change }
 }
 
 // onBinding changes whose the token is.
@@ -153,7 +154,7 @@ func onBinding(kind, member, value string) func(*world) {
 }
 
 func onTokens(change func(token string) string) func(*world) {
-	return func(w *world) { w.api.node.token = change }
+	return func(w *world) { w.API.Node.Token = change }
 }
 
 // onHeader changes the header of tokens, whose signature nobody verifies here.
@@ -173,8 +174,8 @@ func onHeader(member, value string) func(*world) {
 	})
 }
 
-func listing(keys func(k keyring) []signingKey) func(*world) {
-	return func(w *world) { w.api.listed = keys }
+func listing(keys func(k simulated.Keyring) []simulated.SigningKey) func(*world) {
+	return func(w *world) { w.API.Listed = keys }
 }
 
 // propagationTime is that of the Azure in which the propagation of federated credentials is tested. In the other, where
@@ -182,10 +183,10 @@ func listing(keys func(k keyring) []signingKey) func(*world) {
 const propagationTime = 300 * time.Millisecond
 
 // newLabs makes an Azure for each requirement's tests.
-func newLabs(t *testing.T) func(requirement string) *lab {
+func newLabs(t *testing.T) func(requirement string) *simulated.Lab {
 	t.Helper()
-	slow, instant := newLab(t, propagationTime), newLab(t, 0)
-	return func(requirement string) *lab {
+	slow, instant := simulated.NewLab(t, propagationTime), simulated.NewLab(t, 0)
+	return func(requirement string) *simulated.Lab {
 		if requirement == "EXC-08" {
 			return slow
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads/goworkload"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/programs"
 )
 
 // mismatch is an identity whose only federated credential does not fit the account, and what comes of it.
@@ -164,22 +164,22 @@ func tryAll(ctx context.Context, t *suites.T, w workloads.Workload, attempts []a
 		a.TokenFile = tokens.files[i]
 		all = append(all, *a)
 	}
-	pod := newPod(ctx, t, w.Name, app, program(t, "app", w.Name, all...))
+	pod := programs.Pod(ctx, t, w.Name, app, programs.New(t, "app", w.Name, all...))
 	tokens.mount(ctx, t, pod)
-	o := run(ctx, t, pod)["app"]
-	seen := asked(ctx, t)
+	o := programs.Run(ctx, t, pod)["app"]
+	seen := programs.Asked(ctx, t)
 	for i, a := range attempts {
 		t.CaseOf(ctx, a.requirement, a.title, func(ctx context.Context, t *suites.T) {
 			r, what, stage := o[i], strings.TrimPrefix(a.title, "control: "), cmp.Or(a.stage, "token")
 			switch {
 			case a.code == "":
-				hasRead(t, what, r, a.ClientID)
+				programs.HasRead(t, what, r, a.ClientID)
 			case w.Silent && t.Env().MinimumSDKs && !r.OK && r.Error.Code == "":
 				// What the pod cannot know, Azure tells.
 				t.Equal("stage of the refusal", goworkload.Stage(stage), r.Error.Stage)
-				t.Note("%s: %s", what, describe(r))
+				t.Note("%s: %s", what, programs.Describe(r))
 			default:
-				refused(t, what, r, stage, a.code)
+				programs.Refused(t, what, r, stage, a.code)
 				t.Check(a.status == 0 || a.status == r.Error.Status, "HTTP status %d, want %d", r.Error.Status, a.status)
 			}
 			a.decided(ctx, t, seen)
@@ -231,16 +231,6 @@ func (f *tokenFiles) mount(ctx context.Context, t *suites.T, pod *corev1.Pod) {
 	}})
 	c := &pod.Spec.Containers[0]
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: tokenDir, ReadOnly: true})
-}
-
-// asked are the requests for tokens that Azure had, but for the harness' own. Only an emulator tells.
-func asked(ctx context.Context, t *suites.T) []evidence.Entry {
-	if t.Azure().Evidence == nil {
-		return nil
-	}
-	entries, err := t.Azure().Evidence(ctx, 0)
-	t.Must(err, "read the emulator's evidence")
-	return slices.DeleteFunc(entries, func(e evidence.Entry) bool { return e.Service != "entra" || fromHarness(e) })
 }
 
 // decided expects that Azure decided on the attempt what its pod saw. Only an emulator tells.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/programs"
 )
 
 // Accounts of the mappings.
@@ -36,8 +37,8 @@ func mappingTests() []suites.Test {
 func mappings(ctx context.Context, t *suites.T) {
 	for _, account := range []string{first, second} {
 		t.Case(ctx, "account "+account+" is the identity that both accounts share", func(ctx context.Context, t *suites.T) {
-			o := run(ctx, t, newPod(ctx, t, account, account, program(t, "app", sample)))["app"].only()
-			hasRead(t, "account "+account, o, t.Identity(account, reader).ClientID)
+			o := programs.Run(ctx, t, programs.Pod(ctx, t, account, account, programs.New(t, "app", sample)))["app"].Only()
+			programs.HasRead(t, "account "+account, o, t.Identity(account, reader).ClientID)
 		})
 	}
 	t.Case(ctx, "one account is many identities, by its annotation and by a client ID in code", func(ctx context.Context, t *suites.T) {
@@ -53,15 +54,15 @@ func mappings(ctx context.Context, t *suites.T) {
 // isBoth expects that a pod is the annotated identity, and the other one where its program says so.
 func isBoth(ctx context.Context, t *suites.T, name, annotated, inCode string) {
 	before := grants(ctx, t, inCode)
-	o := run(ctx, t, newPod(ctx, t, name, many, program(t, "app", sample, workloads.Attempt{}, asClient(inCode))))["app"]
-	hasRead(t, "a pod "+name+" the annotation changed", o[0], annotated)
-	hasRead(t, "its code that names a client", o[1], inCode)
+	o := programs.Run(ctx, t, programs.Pod(ctx, t, name, many, programs.New(t, "app", sample, workloads.Attempt{}, asClient(inCode))))["app"]
+	programs.HasRead(t, "a pod "+name+" the annotation changed", o[0], annotated)
+	programs.HasRead(t, "its code that names a client", o[1], inCode)
 	t.Check(t.Azure().Evidence == nil || grants(ctx, t, inCode) > before, "Azure gave client %s no token", inCode)
 }
 
 // grants counts the tokens that Azure gave to a client for the account "many". Only an emulator tells.
 func grants(ctx context.Context, t *suites.T, clientID string) (n int) {
-	for _, e := range exchanges(ctx, t, many) {
+	for _, e := range programs.Exchanges(ctx, t, many) {
 		if e.ClientID == clientID {
 			n++
 		}
@@ -85,7 +86,7 @@ func awaitInjection(ctx context.Context, t *suites.T, account, clientID string) 
 	defer cancel()
 	injected := ""
 	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		pod, err := t.Kube().CoreV1().Pods(t.Namespace(ctx)).Create(ctx, newPod(ctx, t, "dry-run", account, program(t, "app", sample)), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		pod, err := t.Kube().CoreV1().Pods(t.Namespace(ctx)).Create(ctx, programs.Pod(ctx, t, "dry-run", account, programs.New(t, "app", sample)), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err != nil {
 			return false, err
 		}

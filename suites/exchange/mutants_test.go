@@ -15,6 +15,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads/goworkload"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/simulated"
 )
 
 // mutant is a world with one fault. The tests of its requirement must fail, and find each of these.
@@ -33,10 +34,10 @@ var mutants = slices.Concat([]mutant{
 		onContainers(func(c *corev1.Container) { c.VolumeMounts = nil }),
 		finds("does not get the secret")},
 	{"the authority is another cloud's", "EXC-01", func(w *world) {
-		w.api.mutation.AuthorityHost = "https://login.microsoftonline.us/"
+		w.API.Mutation.AuthorityHost = "https://login.microsoftonline.us/"
 	}, finds("does not get the secret: token: no answer of Azure")},
 	{"the token is for another audience", "EXC-01",
-		func(w *world) { w.api.mutation.Audience = "api://azureadtokenexchange" },
+		func(w *world) { w.API.Mutation.Audience = "api://azureadtokenexchange" },
 		finds("AADSTS7002137")},
 	{"Azure refuses the workload", "EXC-01", refusing("AADSTS700213", anyone), finds("does not get the secret: token: AADSTS700213")},
 	{"the vault forbids to read", "EXC-01",
@@ -69,7 +70,7 @@ var mutants = slices.Concat([]mutant{
 		onEvidence(func(e *evidence.Entry) { e.ClientID = unknown }),
 		finds("go-azidentity as Azure saw it: client ID of the exchange")},
 	{"a program of somebody else shows another secret", "EXC-01",
-		func(w *world) { w.api.node.shown = "another" },
+		func(w *world) { w.API.Node.Shown = "another" },
 		finds("what dotnet-azure-mcp shows is not the secret")},
 	{"a program of somebody else shows no secret", "EXC-01",
 		onEnvironment(func(c corev1.Container, env map[string]string) {
@@ -80,8 +81,8 @@ var mutants = slices.Concat([]mutant{
 		finds("dotnet-azure-mcp does not show the secret")},
 	{"pods of controllers are not mutated", "EXC-01",
 		func(w *world) {
-			selects := w.api.selects
-			w.api.selects = func(pod *corev1.Pod) bool { return selects(pod) && pod.OwnerReferences == nil }
+			selects := w.API.Selects
+			w.API.Selects = func(pod *corev1.Pod) bool { return selects(pod) && pod.OwnerReferences == nil }
 		},
 		finds("a Job: container app does not get the secret", "a Job of a CronJob: container app does not get the secret",
 			"a Deployment, whose containers read again and again: container app does not get the secret")},
@@ -142,9 +143,9 @@ var mutants = slices.Concat([]mutant{
 		})(w)
 	}, finds("an identity that the code names: Azure never decided on client", "Azure gave client")},
 	{"two identities are one", "EXC-03", func(w *world) {
-		for key := range w.env.Azure.Trusted {
-			one := w.env.Azure.Trusted[suites.TrustKey{Test: key.Test, Account: many, Identity: reader.Name}]
-			w.env.Azure.Trusted[suites.TrustKey{Test: key.Test, Account: many, Identity: otherReader.Name}] = one
+		for key := range w.Env.Azure.Trusted {
+			one := w.Env.Azure.Trusted[suites.TrustKey{Test: key.Test, Account: many, Identity: reader.Name}]
+			w.Env.Azure.Trusted[suites.TrustKey{Test: key.Test, Account: many, Identity: otherReader.Name}] = one
 		}
 	}, finds("the two identities are one")},
 	{"both identities read another secret", "EXC-03",
@@ -163,12 +164,12 @@ var mutants = slices.Concat([]mutant{
 		"an identity without federated credentials should be refused at stage token",
 		"a token that has expired should be refused at stage token")},
 	{"a refused workload succeeds at last", "EXC-04", exiting(0), finds("exit code of container app")},
-	{"the network fails", "EXC-04", onAzure(login, func(_ *world, _ *http.Request, a *answer) {
+	{"the network fails", "EXC-04", onAzure(simulated.LoginHost, func(_ *world, _ *http.Request, a *answer) {
 		if a.code() != "" {
 			panic(http.ErrAbortHandler)
 		}
 	}), everyRefusal("no answer of Azure")},
-	{"a gateway refuses in Azure's place", "EXC-04", onAzure(login, func(_ *world, _ *http.Request, a *answer) {
+	{"a gateway refuses in Azure's place", "EXC-04", onAzure(simulated.LoginHost, func(_ *world, _ *http.Request, a *answer) {
 		if a.code() != "" {
 			a.page()
 		}
@@ -195,7 +196,7 @@ var mutants = slices.Concat([]mutant{
 		finds("a token of another cluster gets the secret", "a token that has expired gets the secret")},
 
 	{"pods without the label are mutated", "EXC-05",
-		func(w *world) { w.api.selects = func(*corev1.Pod) bool { return true } },
+		func(w *world) { w.API.Selects = func(*corev1.Pod) bool { return true } },
 		finds("a pod without the label gets the secret")},
 	{"no container is skipped", "EXC-05", onAnnotation(func(map[string]string) {}), finds("the skipped container gets the secret")},
 	{"every container is skipped", "EXC-05",
@@ -205,7 +206,7 @@ var mutants = slices.Concat([]mutant{
 		onAnnotation(func(a map[string]string) { a[suites.SkipAnnotation] = "app" }),
 		finds("the container that is not skipped does not get the secret", "the skipped container gets the secret")},
 	{"a skipped container has the variables", "EXC-05", func(w *world) {
-		w.api.mutated = func(pod *corev1.Pod) {
+		w.API.Mutated = func(pod *corev1.Pod) {
 			for i := range pod.Spec.Containers {
 				if pod.Spec.Containers[i].VolumeMounts == nil {
 					pod.Spec.Containers[i].Env = pod.Spec.Containers[0].Env
@@ -214,7 +215,7 @@ var mutants = slices.Concat([]mutant{
 		}
 	}, finds("the skipped container should be refused at stage token with CredentialUnavailable: token: no answer of Azure")},
 	{"pods without the label are refused by Azure", "EXC-05", func(w *world) {
-		w.api.selects = func(*corev1.Pod) bool { return true }
+		w.API.Selects = func(*corev1.Pod) bool { return true }
 		refusing("AADSTS700213", anyone)(w)
 	}, finds("a pod without the label should be refused at stage token with CredentialUnavailable: token: AADSTS700213")},
 	{"what has no credential succeeds at last", "EXC-05",
@@ -222,7 +223,7 @@ var mutants = slices.Concat([]mutant{
 		finds("exit code of container app", "exit code of container skipped")},
 
 	{"the vault asks for no role", "EXC-06",
-		onSecrets("ForbiddenByRbac", give(secretValue)),
+		onSecrets("ForbiddenByRbac", give(simulated.SecretValue)),
 		finds("an identity without a role gets the secret")},
 	{"the vault gives nobody the secret", "EXC-06",
 		onSecrets("", managementRefusal(http.StatusForbidden, "ForbiddenByRbac")),
@@ -237,7 +238,7 @@ var mutants = slices.Concat([]mutant{
 		refusing("AADSTS700213", others),
 		finds("an identity without a role should be refused at stage secret")},
 	{"no token is needed", "EXC-06",
-		onSecrets("AKV10000", give(secretValue)),
+		onSecrets("AKV10000", give(simulated.SecretValue)),
 		finds("a request without a token is challenged: HTTP status")},
 	{"a missing token is forbidden", "EXC-06",
 		onSecrets("AKV10000", func(a *answer) { a.status = http.StatusForbidden }),
@@ -246,13 +247,13 @@ var mutants = slices.Concat([]mutant{
 		onSecrets("AKV10000", func(a *answer) { a.header.Del("WWW-Authenticate") }),
 		finds("the challenge lacks Bearer", "the challenge lacks authorization=", "the challenge lacks resource=")},
 	{"the challenge is for another tenant", "EXC-06", onSecrets("AKV10000", func(a *answer) {
-		a.header.Set("WWW-Authenticate", strings.ReplaceAll(a.header.Get("WWW-Authenticate"), tenantID, unknown))
+		a.header.Set("WWW-Authenticate", strings.ReplaceAll(a.header.Get("WWW-Authenticate"), simulated.TenantID, unknown))
 	}), finds("the challenge lacks authorization=")},
 	{"the challenge is for another resource", "EXC-06", onSecrets("AKV10000", func(a *answer) {
 		a.header.Set("WWW-Authenticate", strings.ReplaceAll(a.header.Get("WWW-Authenticate"), "https://vault.", "https://managedhsm."))
 	}), finds("the challenge lacks resource=")},
 	{"a token for another audience is good enough", "EXC-06",
-		onSecrets("AKV10022", give(secretValue)),
+		onSecrets("AKV10022", give(simulated.SecretValue)),
 		finds("a token for another audience is refused: HTTP status")},
 	{"a token for another audience is forbidden", "EXC-06",
 		onSecrets("AKV10022", func(a *answer) { a.status = http.StatusForbidden }),
@@ -310,7 +311,7 @@ var mutants = slices.Concat([]mutant{
 	{"what is no token is refused as if that would pass", "EXC-08", onExchanges(func(w *world, _ exchange, a *answer) {
 		switch a.code() {
 		case "": // the federated credential is known, and need not be waited for any more
-			w.env.Azure.Propagation.Budget = 2 * time.Second
+			w.Env.Azure.Propagation.Budget = 2 * time.Second
 		case "AADSTS50027":
 			a.refuse("AADSTS700213")
 		}
@@ -361,7 +362,7 @@ var mutants = slices.Concat([]mutant{
 		onClaims(func(c object) { c["aud"] = []string{"api://azureadtokenexchange"} }),
 		finds("aud is not as expected")},
 	{"the webhook asks for another audience", "VOL-07",
-		func(w *world) { w.api.mutation.Audience = "api://AzureADTokenExchange/" },
+		func(w *world) { w.API.Mutation.Audience = "api://AzureADTokenExchange/" },
 		finds("aud is not as expected")},
 	{"the issuer has a slash more", "VOL-07",
 		onClaims(func(c object) { c["iss"] = c["iss"].(string) + "/" }),
@@ -404,25 +405,25 @@ var mutants = slices.Concat([]mutant{
 		finds("is not the file of a projected token")},
 
 	{"no token of the cluster is accepted", "ISS-05",
-		listing(func(keyring) []signingKey { return nil }),
+		listing(func(simulated.Keyring) []simulated.SigningKey { return nil }),
 		finds("a token is refused before any rotation: AADSTS7000272")},
 	{"tokens of the new key are refused", "ISS-05",
-		listing(func(k keyring) []signingKey { return k.ever[:1] }),
+		listing(func(k simulated.Keyring) []simulated.SigningKey { return k.Ever[:1] }),
 		finds("refusal of a token of the new key")},
 	{"tokens of the old key are refused at once", "ISS-05",
-		listing(func(k keyring) []signingKey { return k.current[:1] }),
+		listing(func(k simulated.Keyring) []simulated.SigningKey { return k.Current[:1] }),
 		finds("refusal of a token of the old key after the rotation")},
 	{"a withdrawn key goes on", "ISS-05",
-		listing(func(k keyring) []signingKey { return k.ever }),
+		listing(func(k simulated.Keyring) []simulated.SigningKey { return k.Ever }),
 		finds("refusal of a token of the withdrawn key")},
 	{"the old key signs on", "ISS-05",
-		func(w *world) { w.api.signs = func(k keyring) signingKey { return k.ever[0] } },
+		func(w *world) { w.API.Signs = func(k simulated.Keyring) simulated.SigningKey { return k.Ever[0] } },
 		finds("refusal of a token of the withdrawn key")},
-	{"once a key is withdrawn, all are", "ISS-05", listing(func(k keyring) []signingKey {
-		if len(k.ever) > 1 && len(k.current) == 1 {
+	{"once a key is withdrawn, all are", "ISS-05", listing(func(k simulated.Keyring) []simulated.SigningKey {
+		if len(k.Ever) > 1 && len(k.Current) == 1 {
 			return nil
 		}
-		return k.current
+		return k.Current
 	}), finds("refusal of a token of the key that signs now")},
 	{"a key that nobody knows is accepted", "ISS-05",
 		accepting("AADSTS7000272"),

@@ -7,10 +7,10 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
-// rows are the workloads that keep the contract of package workloads: every SDK × library that can be asked for more than to
-// read a secret.
+// rows are the workloads that keep the contract of package workloads: every SDK × library that supports workload identity and
+// can be asked for more than to read a secret.
 func rows() []workloads.Workload {
-	return slices.DeleteFunc(workloads.Catalogue(), func(w workloads.Workload) bool { return w.Sample != nil })
+	return slices.DeleteFunc(workloads.Catalogue(), func(w workloads.Workload) bool { return w.Sample != nil || w.Migrates })
 }
 
 // forEveryRow is one test for each row: in one language something may work that does not in another, and none hides another.

@@ -17,6 +17,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/programs"
 )
 
 // sampleTests are one test for each program of somebody else, which is asked for nothing but the secret.
@@ -40,13 +41,13 @@ func sampleTests() []suites.Test {
 func readBySample(ctx context.Context, t *suites.T, w workloads.Workload) {
 	shown, err := regexp.Compile(w.Sample.Secret)
 	t.Must(err, "read what the catalogue says of %s", w.Name)
-	c := program(t, "app", w.Name)
+	c := programs.New(t, "app", w.Name)
 	c.Args = w.Sample.Args
 	c.Env = append(c.Env, corev1.EnvVar{Name: "KEYVAULT_NAME", Value: t.Azure().Vault.Name})
 	for _, name := range slices.Sorted(maps.Keys(w.Sample.Env)) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: w.Sample.Env[name]})
 	}
-	pod := newPod(ctx, t, w.Name, app, c)
+	pod := programs.Pod(ctx, t, w.Name, app, c)
 	// With the pod goes its log, in which the secret is.
 	defer t.Kube().CoreV1().Pods(pod.Namespace).Delete(context.WithoutCancel(ctx), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)})
 	var secret string // its hash
@@ -70,8 +71,8 @@ func readBySample(ctx context.Context, t *suites.T, w workloads.Workload) {
 		t.Equal("exit code", int32(0), finished.Containers["app"].ExitCode)
 	}
 
-	seen := exchanges(ctx, t, app)
-	evidence := ran(t, w, workloads.Result{OK: secret != "", SecretSHA256: secret}, seen)
+	seen := programs.Exchanges(ctx, t, app)
+	evidence := programs.Ran(t, w, workloads.Result{OK: secret != "", SecretSHA256: secret}, seen)
 	if secret == "" {
 		evidence.Error = "its log does not show the secret"
 	}

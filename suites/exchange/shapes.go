@@ -12,6 +12,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/programs"
 )
 
 func shapeTests() []suites.Test {
@@ -71,7 +72,7 @@ func shapes(ctx context.Context, t *suites.T) {
 			})
 			t.Must(err, "wait for results")
 			for _, r := range results {
-				hasRead(t, "container "+c.Name, r, t.Identity(app, reader).ClientID)
+				programs.HasRead(t, "container "+c.Name, r, t.Identity(app, reader).ClientID)
 			}
 		}
 	})
@@ -80,11 +81,11 @@ func shapes(ctx context.Context, t *suites.T) {
 func readsAsJob(ctx context.Context, t *suites.T, job *batchv1.Job) {
 	_, err := t.Kube().BatchV1().Jobs(t.Namespace(ctx)).Create(ctx, job, metav1.CreateOptions{})
 	t.Must(err, "create job %s", job.Name)
-	programs := job.Spec.Template.Spec.Containers
-	finished, err := pods.AwaitEnd(ctx, t.Kube(), t.Namespace(ctx), batchv1.JobNameLabel+"="+job.Name, names(programs)...)
+	containers := job.Spec.Template.Spec.Containers
+	finished, err := pods.AwaitEnd(ctx, t.Kube(), t.Namespace(ctx), batchv1.JobNameLabel+"="+job.Name, names(containers)...)
 	t.Must(err, "run job %s", job.Name)
-	for name, o := range outcomes(t, finished, programs) {
-		hasRead(t, "container "+name, o.only(), t.Identity(app, reader).ClientID)
+	for name, o := range programs.Outcomes(t, finished, containers) {
+		programs.HasRead(t, "container "+name, o.Only(), t.Identity(app, reader).ClientID)
 	}
 }
 
@@ -94,7 +95,7 @@ func jobSpec(ctx context.Context, t *suites.T) batchv1.JobSpec {
 
 // podTemplate is of two workloads in different languages.
 func podTemplate(ctx context.Context, t *suites.T, label string) corev1.PodTemplateSpec {
-	pod := newPod(ctx, t, "", app, program(t, "app", sample), program(t, "neighbour", neighbour))
+	pod := programs.Pod(ctx, t, "", app, programs.New(t, "app", sample), programs.New(t, "neighbour", neighbour))
 	pod.Labels["app"] = label
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels}, Spec: pod.Spec}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/simulated"
 )
 
 // parallel is how many worlds there are at a time: they wait more than they compute.
@@ -40,7 +41,7 @@ var variants = []struct {
 	{"an Azure that does not tell what it decided", "EXC-04", silently},
 	{"a webhook that sees a changed annotation at the third look", "EXC-03", func(w *world) {
 		seen, looks := map[string]string{}, map[string]int{}
-		w.api.annotations = func(pod *corev1.Pod, _ bool, account map[string]string) map[string]string {
+		w.API.Annotations = func(pod *corev1.Pod, _ bool, account map[string]string) map[string]string {
 			name, clientID := pod.Spec.ServiceAccountName, account[suites.ClientIDAnnotation]
 			if old, ok := seen[name]; ok && old != clientID && looks[name] < 2 {
 				looks[name]++
@@ -54,25 +55,24 @@ var variants = []struct {
 	}},
 	{"tokens signed with ES256", "VOL-07", onHeader("alg", "ES256")},
 	{"a retired key that still verifies", "VOL-07", func(w *world) {
-		retired := w.lab.otherKey
-		w.api.keys.current = append(w.api.keys.current, newSigningKey(retired))
+		w.API.SetKeys(append(w.API.Keyring().Current, simulated.NewSigningKey(w.Lab.OtherKey))...)
 	}},
 }
 
 // silently is the real Azure's way.
-func silently(w *world) { w.env.Azure.Evidence = nil }
+func silently(w *world) { w.Env.Azure.Evidence = nil }
 
 // TestTheConformantWorldPasses runs all tests in one world, as a run does.
 func TestTheConformantWorldPasses(t *testing.T) {
 	t.Parallel()
-	labOf, worlds := newLabs(t), map[*lab]*world{}
+	labOf, worlds := newLabs(t), map[*simulated.Lab]*world{}
 	for _, test := range Tests() {
 		l := labOf(test.Requirements[0])
 		if worlds[l] == nil {
 			worlds[l] = newWorld(t, l, slices.DeleteFunc(Tests(), func(other suites.Test) bool { return labOf(other.Requirements[0]) != l })...)
 		}
-		if result := worlds[l].run(t, test); result.Status != reports.Pass || result.ID != test.ID {
-			t.Errorf("%s is %s:\n%s", test.ID, result.Status, findings(result, ""))
+		if result := worlds[l].Run(t, test); result.Status != reports.Pass || result.ID != test.ID {
+			t.Errorf("%s is %s:\n%s", test.ID, result.Status, simulated.Findings(result, ""))
 		}
 	}
 	for _, v := range variants {
@@ -82,8 +82,8 @@ func TestTheConformantWorldPasses(t *testing.T) {
 			w := newWorld(t, labOf(v.requirement), tests...)
 			v.variant(w)
 			for _, test := range tests {
-				if result := w.run(t, test); result.Status != reports.Pass {
-					t.Errorf("%s is %s:\n%s", test.ID, result.Status, findings(result, ""))
+				if result := w.Run(t, test); result.Status != reports.Pass {
+					t.Errorf("%s is %s:\n%s", test.ID, result.Status, simulated.Findings(result, ""))
 				}
 			}
 		})
@@ -102,11 +102,11 @@ func TestEveryFaultIsCaught(t *testing.T) {
 			var found strings.Builder
 			failed := false
 			for _, test := range tests {
-				result := w.run(t, test)
+				result := w.Run(t, test)
 				if result.Status == reports.Error {
-					t.Errorf("%s is an error, which proves nothing:\n%s", test.ID, findings(result, reports.Error))
+					t.Errorf("%s is an error, which proves nothing:\n%s", test.ID, simulated.Findings(result, reports.Error))
 				}
-				found.WriteString(findings(result, reports.Fail))
+				found.WriteString(simulated.Findings(result, reports.Fail))
 				status, _ := result.Of(m.requirement)
 				failed = failed || status == reports.Fail
 				if !slices.ContainsFunc(m.findings, func(want string) bool { return !strings.Contains(found.String(), want) }) {
@@ -121,7 +121,7 @@ func TestEveryFaultIsCaught(t *testing.T) {
 					t.Errorf("no test of %s finds %q:\n%s", m.requirement, want, found.String())
 				}
 			}
-			if k := w.api.keyring(); k.current[0].id != k.ever[0].id {
+			if k := w.API.Keyring(); k.Current[0].ID != k.Ever[0].ID {
 				t.Error("the cluster does not sign with the key of before")
 			}
 		})
@@ -151,24 +151,24 @@ var breakages = []mutant{
 		finds("federate an identity")},
 	{"no token can be had", "EXC-08", forbidding("/token"), finds("request a token of service account late")},
 	{"no token can be had", "ISS-05", forbidding("/token"), finds("request a token of service account app")},
-	{"Azure is silent", "ISS-05", onAzure(login, func(_ *world, _ *http.Request, a *answer) { a.page() }), finds("exchange a token")},
+	{"Azure is silent", "ISS-05", onAzure(simulated.LoginHost, func(_ *world, _ *http.Request, a *answer) { a.page() }), finds("exchange a token")},
 }
 
 // forbidding has the API server forbid changes and reads below a path of that ending.
 func forbidding(suffix string) func(*world) {
 	return func(w *world) {
-		w.api.forbids = func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, suffix) }
+		w.API.Forbids = func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, suffix) }
 	}
 }
 
 func withoutEvidence(w *world) {
-	w.env.Azure.Evidence = func(context.Context, uint64) ([]evidence.Entry, error) {
+	w.Env.Azure.Evidence = func(context.Context, uint64) ([]evidence.Entry, error) {
 		return nil, errors.New("the emulator is gone")
 	}
 }
 
 func withoutIdentities(w *world) {
-	onAzure(management, func(_ *world, _ *http.Request, a *answer) {
+	onAzure(simulated.ManagementHost, func(_ *world, _ *http.Request, a *answer) {
 		managementRefusal(http.StatusForbidden, "AuthorizationFailed")(a)
 	})(w)
 }
@@ -187,9 +187,9 @@ func TestWhatBreaksTheHarnessIsNoFailureOfTheSubject(t *testing.T) {
 				if found {
 					break
 				}
-				result := w.run(t, test)
-				found = strings.Contains(findings(result, reports.Error), m.findings[0])
-				if blame := findings(result, reports.Fail); blame != "\n" {
+				result := w.Run(t, test)
+				found = strings.Contains(simulated.Findings(result, reports.Error), m.findings[0])
+				if blame := simulated.Findings(result, reports.Fail); blame != "\n" {
 					t.Errorf("%s blames the subject:\n%s", result.ID, blame)
 				}
 			}
@@ -209,24 +209,6 @@ func TestEveryRequirementHasAFault(t *testing.T) {
 			}
 		}
 	}
-}
-
-// findings are the messages of that status, of every status if it is "", each with the case that it is of.
-func findings(result reports.Test, status reports.Status) string {
-	var text []string
-	all := slices.Clone(result.Findings)
-	for _, c := range result.Cases {
-		for _, f := range c.Findings {
-			f.Message = c.Name + ": " + f.Message
-			all = append(all, f)
-		}
-	}
-	for _, f := range all {
-		if status == "" || f.Status == status {
-			text = append(text, strings.TrimSpace(f.Message+"\n"+f.Diff))
-		}
-	}
-	return strings.Join(text, "\n") + "\n"
 }
 
 func testsOf(requirement string) []suites.Test {

@@ -14,6 +14,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/probe"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/programs"
 )
 
 func tokenTests() []suites.Test {
@@ -41,7 +42,7 @@ func annotatedAccount(ctx context.Context, t *suites.T) string {
 
 // newProbe is a labelled pod of one or more probes, one for each user.
 func newProbe(ctx context.Context, t *suites.T, name, account string, users ...int64) *corev1.Pod {
-	pod := newPod(ctx, t, name, account)
+	pod := programs.Pod(ctx, t, name, account)
 	for i, user := range users {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
 			Name: "probe-" + string(rune('a'+i)), Image: t.Image(selfImage), ImagePullPolicy: corev1.PullIfNotPresent, Args: []string{probe.Verb},

@@ -47,17 +47,10 @@ type azureStage struct {
 	secret     string // value of the secret that workloads read
 }
 
-// needsAzure says whether one of the tests that will run does.
-func needsAzure(plan *suites.Plan) bool {
-	return slices.ContainsFunc(plan.Tests, func(p suites.Planned) bool {
-		return p.Skip == nil && slices.Contains(p.Test.Needs, suites.AzureAvailable)
-	})
-}
-
 // checkAzure finds out, before anything is made, whether the real Azure lets us in and could do its part.
 func (s *stage) checkAzure(ctx context.Context, selected []suites.Test) error {
 	c := s.run.config
-	if c.Azure.Mode != realAzure || !slices.ContainsFunc(selected, func(t suites.Test) bool { return slices.Contains(t.Needs, suites.AzureAvailable) }) {
+	if c.Azure.Mode != realAzure || !needs(selected, suites.AzureAvailable) {
 		return nil
 	}
 	cloud, err := c.Azure.cloud("")

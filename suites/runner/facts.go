@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/util/version"
+
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
@@ -12,13 +14,26 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites/admission"
 	"github.com/wi-e2e/wi-e2e/suites/exchange"
 	"github.com/wi-e2e/wi-e2e/suites/issuer"
+	"github.com/wi-e2e/wi-e2e/suites/proxy"
 )
 
 // Tests are the tests of all tiers.
-func Tests() []suites.Test { return slices.Concat(admission.Tests(), exchange.Tests(), issuer.Tests()) }
+func Tests() []suites.Test {
+	return slices.Concat(admission.Tests(), exchange.Tests(), proxy.Tests(), issuer.Tests())
+}
 
-// factsOf says what cluster and subject can do.
-func factsOf(config Config, c cluster.Cluster, in *subject.Installed, nodes int) suites.Facts {
+// needs says whether one of the tests does.
+func needs(tests []suites.Test, c suites.Capability) bool {
+	return slices.ContainsFunc(tests, func(t suites.Test) bool { return slices.Contains(t.Needs, c) })
+}
+
+// planNeeds says whether one of the tests that will run does.
+func planNeeds(plan *suites.Plan, c suites.Capability) bool {
+	return slices.ContainsFunc(plan.Tests, func(p suites.Planned) bool { return p.Skip == nil && slices.Contains(p.Test.Needs, c) })
+}
+
+// factsOf says what cluster and subject can do, but for ProxyImage, which takes a question to the subject.
+func factsOf(config Config, c cluster.Cluster, in *subject.Installed, seen reports.Cluster) suites.Facts {
 	facts := suites.Facts{Profile: in.Profile}
 	add := func(ok bool, capability suites.Capability) {
 		if ok {
@@ -31,9 +46,17 @@ func factsOf(config Config, c cluster.Cluster, in *subject.Installed, nodes int)
 	add(rotates, suites.ControlPlaneAccess)
 	add(in.CustomTokenEndpoint != nil, suites.CustomTokenEndpoint)
 	add(in.CustomTokenEndpoint == nil, suites.NoCustomTokenEndpoint)
-	add(nodes > 0, suites.Nodes)
+	add(seen.Nodes > 0, suites.Nodes)
+	add(nativeSidecar(seen.Kubernetes, in.Profile), suites.NativeSidecar)
+	add(seen.Nodes > 0 && !config.usesExisting(), suites.EmulatedIMDS)
 	config.addImages(&facts)
 	return facts
+}
+
+// nativeSidecar says whether the proxy is a native sidecar (PRX-06). A version that cannot be read is no reason to skip.
+func nativeSidecar(kubernetes string, profile subject.Profile) bool {
+	server, err := version.ParseGeneric(kubernetes)
+	return profile.AtLeast("1.5.0") && (err != nil || server.AtLeast(version.MustParseGeneric("1.32")))
 }
 
 // addImages adds the images that can be put on the cluster, and the Azure, whose emulator is one of them.
@@ -78,9 +101,18 @@ func (c *Config) ExpectedFacts() suites.Facts {
 		facts.Capabilities = append(facts.Capabilities, suites.NoCustomTokenEndpoint)
 	}
 	facts.Capabilities = append(facts.Capabilities, suites.Nodes)
+	if !c.usesExisting() {
+		facts.Capabilities = append(facts.Capabilities, suites.EmulatedIMDS)
+	}
+	if !c.usesExisting() || c.Azure.Mode == realAzure {
+		facts.Capabilities = append(facts.Capabilities, suites.ProxyImage)
+	}
 	c.addImages(&facts)
 	if p, err := subject.ParseProfile(c.Subject.Profile); err == nil {
 		facts.Profile = p
+	}
+	if c.Cluster.KubernetesVersion == "" || nativeSidecar(c.Cluster.KubernetesVersion, facts.Profile) {
+		facts.Capabilities = append(facts.Capabilities, suites.NativeSidecar)
 	}
 	return facts
 }

@@ -18,7 +18,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/imds"
 	"github.com/wi-e2e/wi-e2e/fixtures/ledger"
+	"github.com/wi-e2e/wi-e2e/fixtures/objects"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
@@ -146,21 +148,32 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 	}
 	var plan *suites.Plan
 	if err == nil {
-		err = r.phase(ctx, "plan", func(context.Context) error {
-			facts := factsOf(r.config, s.cluster, s.installed, r.record.Cluster.Nodes)
+		err = r.phase(ctx, "plan", func(ctx context.Context) error {
+			facts := factsOf(r.config, s.cluster, s.installed, r.record.Cluster)
+			if needs(selected, suites.ProxyImage) {
+				if err := s.findProxy(ctx, &facts); err != nil {
+					return err
+				}
+			}
+			var err error
 			for _, c := range facts.Capabilities {
 				r.record.Cluster.Capabilities = append(r.record.Cluster.Capabilities, string(c))
 			}
-			var err error
 			plan, err = suites.NewPlan(selected, r.catalogue, facts, r.record.Run.Seed)
 			return err
 		})
 	}
-	if err == nil && needsAzure(plan) {
+	if err == nil && planNeeds(plan, suites.AzureAvailable) {
 		err = r.phase(ctx, "azure", func(ctx context.Context) error { return s.bringUpAzure(ctx, plan) })
 	}
 	if err == nil && len(neededImages(plan)) > 0 {
 		err = r.phase(ctx, "images", func(ctx context.Context) error { return s.provideImages(ctx, neededImages(plan)) })
+	}
+	if err == nil && s.proxy != nil && planNeeds(plan, suites.ProxyImage) {
+		err = r.phase(ctx, "proxy image", s.trustingProxy)
+	}
+	if err == nil && planNeeds(plan, suites.EmulatedIMDS) {
+		err = r.phase(ctx, "imds", s.deployIMDS)
 	}
 	if err == nil {
 		r.runTests(ctx, s, plan)
@@ -262,6 +275,10 @@ type stage struct {
 	installed *subject.Installed
 	env       *suites.Env
 	azure     azureStage
+	proxy     *proxyImage // nil unless it is to be made to trust the emulator
+	imds      *imds.IMDS
+	// imdsApplier made imds.
+	imdsApplier *objects.Applier
 }
 
 // bringUp makes or finds the cluster.
@@ -369,7 +386,7 @@ func (s *stage) cleanUp(ctx context.Context) {
 		// Azure first, while the emulator is there to be asked.
 		azureLeft := s.removeAzure(ctx)
 		if !r.ownCluster {
-			return errors.Join(azureLeft, s.env.RemoveNamespaces(ctx, r.recordRemoved), s.uninstall(ctx))
+			return errors.Join(azureLeft, s.env.RemoveNamespaces(ctx, r.recordRemoved), s.removeIMDS(ctx), s.uninstall(ctx))
 		}
 		name := s.cluster.Name()
 		if err := s.provider.Delete(ctx, name); err != nil {

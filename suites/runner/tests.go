@@ -23,7 +23,7 @@ const (
 const parallelPrograms = 6
 
 func parallel(tier suites.Tier) int {
-	if tier == suites.Exchange {
+	if tier == suites.Exchange || tier == suites.Proxy {
 		return parallelPrograms
 	}
 	return parallelTests

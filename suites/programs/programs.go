@@ -1,4 +1,5 @@
-package exchange
+// Package programs is what the tiers have in common that run workloads in pods: the pod, its programs, and what they came to.
+package programs
 
 import (
 	"context"
@@ -13,8 +14,8 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
-// newPod is a labelled pod that runs programs as the account, each in a container of its own.
-func newPod(ctx context.Context, t *suites.T, name, account string, programs ...corev1.Container) *corev1.Pod {
+// Pod is a labelled pod that runs programs as the account, each in a container of its own.
+func Pod(ctx context.Context, t *suites.T, name, account string, programs ...corev1.Container) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: t.Namespace(ctx), Labels: map[string]string{suites.UseLabel: "true"}},
 		Spec: corev1.PodSpec{
@@ -29,9 +30,9 @@ func newPod(ctx context.Context, t *suites.T, name, account string, programs ...
 	}
 }
 
-// program runs a workload, which reads the run's secret: once as it is told by nothing but what is injected, or by these
+// New runs a workload, which reads the run's secret: once as it is told by nothing but what is injected, or by these
 // attempts. Attempts that may share an account share a program: to start one takes some languages seconds.
-func program(t *suites.T, name, workload string, attempts ...workloads.Attempt) corev1.Container {
+func New(t *suites.T, name, workload string, attempts ...workloads.Attempt) corev1.Container {
 	a := t.Azure()
 	c := corev1.Container{
 		Name: name, Image: t.Image(workload), ImagePullPolicy: corev1.PullIfNotPresent,
@@ -45,19 +46,19 @@ func program(t *suites.T, name, workload string, attempts ...workloads.Attempt) 
 	return c
 }
 
-// outcome is what a program came to: a result for each of its attempts.
-type outcome []workloads.Result
+// Outcome is what a program came to: a result for each of its attempts.
+type Outcome []workloads.Result
 
-// run runs the pod to its end and returns what its programs came to, by name.
-func run(ctx context.Context, t *suites.T, pod *corev1.Pod) map[string]outcome {
+// Run runs the pod to its end and returns what its programs came to, by name.
+func Run(ctx context.Context, t *suites.T, pod *corev1.Pod) map[string]Outcome {
 	finished, err := pods.Run(ctx, t.Kube(), pod)
 	t.Must(err, "run pod %s", pod.Name)
-	return outcomes(t, finished, pod.Spec.Containers)
+	return Outcomes(t, finished, pod.Spec.Containers)
 }
 
-// outcomes reads what the programs of a pod that has ended came to. That their exit codes agree is expected here.
-func outcomes(t *suites.T, finished *pods.Finished, programs []corev1.Container) map[string]outcome {
-	all := map[string]outcome{}
+// Outcomes reads what the programs of a pod that has ended came to. That their exit codes agree is expected here.
+func Outcomes(t *suites.T, finished *pods.Finished, programs []corev1.Container) map[string]Outcome {
+	all := map[string]Outcome{}
 	for _, p := range programs {
 		c := finished.Containers[p.Name]
 		results, err := workloads.Parse(c.Log)
@@ -89,27 +90,31 @@ func attemptsOf(t *suites.T, p corev1.Container) int {
 	return 1
 }
 
-// only is the result of a program that makes one attempt.
-func (o outcome) only() workloads.Result { return o[0] }
+// Only is the result of a program that makes one attempt.
+func (o Outcome) Only() workloads.Result { return o[0] }
 
-// hasRead expects that the workload read the very secret, and as whom.
-func hasRead(t *suites.T, what string, r workloads.Result, clientID string) {
-	if !t.Check(r.OK, "%s does not get the secret: %s", what, describe(r)) {
-		return
+// HasRead expects that the workload read the very secret, and as whom.
+func HasRead(t *suites.T, what string, r workloads.Result, clientID string) {
+	if HasSecret(t, what, r) {
+		t.Equal("client ID of the token that "+what+" got", clientID, r.ClientID)
 	}
-	t.Equal("SHA-256 of the secret that "+what+" got", t.Azure().SecretSHA256, r.SecretSHA256)
-	t.Equal("client ID of the token that "+what+" got", clientID, r.ClientID)
 }
 
-// refused expects that the workload did not get the secret, for the one reason.
-func refused(t *suites.T, what string, r workloads.Result, stage, code string) {
+// HasSecret expects that the workload read the very secret, as whomever.
+func HasSecret(t *suites.T, what string, r workloads.Result) bool {
+	return t.Check(r.OK, "%s does not get the secret: %s", what, Describe(r)) &&
+		t.Equal("SHA-256 of the secret that "+what+" got", t.Azure().SecretSHA256, r.SecretSHA256)
+}
+
+// Refused expects that the workload did not get the secret, for the one reason.
+func Refused(t *suites.T, what string, r workloads.Result, stage, code string) {
 	t.Require(!r.OK, "%s gets the secret, and should be refused with %s", what, code)
-	t.Check(string(r.Error.Stage) == stage && r.Error.Code == code, "%s should be refused at stage %s with %s: %s", what, stage, code, describe(r))
-	t.Note("%s: %s", what, describe(r))
+	t.Check(string(r.Error.Stage) == stage && r.Error.Code == code, "%s should be refused at stage %s with %s: %s", what, stage, code, Describe(r))
+	t.Note("%s: %s", what, Describe(r))
 }
 
-// describe says why a workload got no secret. What it prints holds neither tokens nor secrets.
-func describe(r workloads.Result) string {
+// Describe says why a workload got no secret. What it prints holds neither tokens nor secrets.
+func Describe(r workloads.Result) string {
 	if r.Error == nil {
 		return "it got one"
 	}

@@ -1,0 +1,143 @@
+// Package simulated is a world in this process, in which a tier's tests are proved: an API server with the reference webhook's
+// mutation, a node that runs pods, and the emulated Azure, asked with the real SDKs. It conforms. Its functions are there for
+// faults to replace, before any test runs, so that each check of a tier can be shown to fail.
+//
+// It is for tests to import only. There are no containers and no network in it: what a container's program does is done by
+// Node.Programs, and what reaches a pod from outside is for them to simulate.
+package simulated
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/azure"
+	"github.com/wi-e2e/wi-e2e/fixtures/azure/clouds"
+	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator"
+	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator/directory"
+	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator/evidence"
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+)
+
+// What every Azure has.
+const (
+	TenantID  = "11111111-1111-4111-8111-111111111111"
+	Authority = "https://login.microsoftonline.com/"
+	// Scope is that of the vault, in which the secret is.
+	Scope       = "https://vault.azure.net/.default"
+	SecretName  = "canary"
+	SecretValue = "canary-of-the-teeth"
+
+	// The hosts of its services; a vault's name precedes that of the vaults.
+	LoginHost      = "login.microsoftonline.com"
+	VaultSuffix    = ".vault.azure.net"
+	ManagementHost = "management.azure.com"
+
+	operatorNamespace, operatorAccount = "azure", "operator"
+)
+
+// Lab is an Azure for many worlds: the emulator, with a vault and a secret in it.
+type Lab struct {
+	Emulator *emulator.Emulator
+	// OtherKey signs in no world: RSA keys are slow to make.
+	OtherKey *rsa.PrivateKey
+
+	key      *rsa.PrivateKey // signs in every world at first
+	operator azcore.TokenCredential
+	made     *azure.Azure
+	vault    azure.Vault
+	worlds   atomic.Int64
+
+	mu      sync.Mutex
+	entries []evidence.Entry
+}
+
+// NewLab starts an Azure in which new federated credentials take that long until they hold.
+func NewLab(t testing.TB, propagation time.Duration) *Lab {
+	t.Helper()
+	l := &Lab{}
+	var err error
+	for _, key := range []**rsa.PrivateKey{&l.key, &l.OtherKey} {
+		*key, err = rsa.GenerateKey(rand.Reader, 2048)
+		must(t, err)
+	}
+	home := newAPIServer(t, l.key)
+	l.Emulator, err = emulator.New(emulator.Options{
+		TenantID: TenantID, Propagation: propagation, Log: logger{l},
+		Operator: directory.FederatedCredential{
+			Issuer: home.issuer(), Subject: subjectOf(operatorNamespace, operatorAccount), Audience: subject.DefaultAudience,
+		},
+		Issuers: home.server.Client(), // all servers of httptest have the same certificate
+	})
+	must(t, err)
+	transport := &http.Client{Transport: inProcess{l.Emulator}}
+	l.operator, err = azidentity.NewClientAssertionCredential(TenantID, emulator.OperatorClientID,
+		func(context.Context) (string, error) {
+			return home.Token(operatorNamespace, operatorAccount, subject.DefaultAudience), nil
+		},
+		&azidentity.ClientAssertionCredentialOptions{ClientOptions: azcore.ClientOptions{Cloud: clouds.Public.SDK(), Transport: transport}})
+	must(t, err)
+	l.made = l.newAzure(t, "lab", transport)
+	l.vault, err = l.made.CreateVault(t.Context())
+	must(t, err)
+	self, err := l.made.Self(t.Context())
+	must(t, err)
+	must(t, l.made.GrantRole(t.Context(), azure.KeyVaultSecretsOfficer, l.vault.ResourceID, self))
+	must(t, l.made.SetSecret(t.Context(), l.vault, SecretName, SecretValue))
+	return l
+}
+
+// newAzure makes things in a group of its own.
+func (l *Lab) newAzure(t testing.TB, run string, transport *http.Client) *azure.Azure {
+	t.Helper()
+	nobody := func(string, string) error { return nil }
+	made, err := azure.New(azure.Options{
+		Cloud: clouds.Public, TenantID: TenantID, SubscriptionID: emulator.SubscriptionID, Credential: l.operator, Transport: transport,
+		Run: run, Record: nobody, Removed: nobody,
+	})
+	must(t, err)
+	must(t, made.CreateGroup(t.Context()))
+	return made
+}
+
+// logger takes the emulator's log, which is its evidence.
+type logger struct{ *Lab }
+
+func (l logger) Write(line []byte) (int, error) {
+	var entry evidence.Entry
+	if err := json.Unmarshal(line, &entry); err != nil {
+		return 0, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = append(l.entries, entry)
+	return len(line), nil
+}
+
+// evidenceSince are the entries after a sequence number.
+func (l *Lab) evidenceSince(sequence uint64) []evidence.Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.entries, func(e evidence.Entry) bool { return e.Sequence > sequence })
+	if i < 0 {
+		return nil
+	}
+	return slices.Clone(l.entries[i:])
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
