@@ -53,11 +53,11 @@ func TestSelect(t *testing.T) {
 		{"an exclusion beats a name", Selection{Tests: []string{"one", "two", "!one"}}, []string{"two"}, ""},
 		{"a requirement", Selection{Requirements: []string{"AA-01"}}, []string{"one", "alone", "owner"}, ""},
 		{"all conditions hold together", Selection{Tiers: []string{"admission"}, Requirements: []string{"AA-01"}, Tests: []string{"!alone"}}, []string{"one"}, ""},
-		{"an unknown tier", Selection{Tiers: []string{"x"}}, nil, `unknown tier "x" (there are: admission, exchange, issuer)`},
+		{"an unknown tier", Selection{Tiers: []string{"x"}}, nil, `unknown tier "x" (there are: admission, exchange, proxy, issuer)`},
 		{"an unknown test", Selection{Tests: []string{"x"}}, nil, `unknown test "x"`},
 		{"an unknown excluded test", Selection{Tests: []string{"!x"}}, nil, `unknown test "x"`},
 		{"an unknown requirement", Selection{Requirements: []string{"XX-01"}}, nil, `unknown requirement "XX-01"`},
-		{"several mistakes are told at once", Selection{Tiers: []string{"x"}, Tests: []string{"y"}}, nil, `"x" (there are: admission, exchange, issuer); unknown test "y"`},
+		{"several mistakes are told at once", Selection{Tiers: []string{"x"}, Tests: []string{"y"}}, nil, `"x" (there are: admission, exchange, proxy, issuer); unknown test "y"`},
 		{"a contradiction", Selection{Tiers: []string{"issuer"}, Tests: []string{"one"}}, nil, "the selection matches no test"},
 		{"a requirement without a test yet", Selection{Requirements: []string{"BB-02"}}, nil, "BB-02 has no test yet, issue #9 brings it"},
 	} {

@@ -111,7 +111,7 @@ func (c *Config) ExpectedFacts() suites.Facts {
 	if p, err := subject.ParseProfile(c.Subject.Profile); err == nil {
 		facts.Profile = p
 	}
-	if c.Cluster.KubernetesVersion == "" || nativeSidecar(c.Cluster.KubernetesVersion, facts.Profile) {
+	if nativeSidecar(c.Cluster.KubernetesVersion, facts.Profile) {
 		facts.Capabilities = append(facts.Capabilities, suites.NativeSidecar)
 	}
 	return facts

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
@@ -130,5 +131,52 @@ func TestThePlanOfMinimumVersionsRunsWhatThereIsAndListsWhatThereIsNot(t *testin
 	}
 	if diff := cmp.Diff(minimum, skips(workloads.Minimum)); diff != "" {
 		t.Errorf("minimum versions (-want +got):\n%s", diff)
+	}
+}
+
+func TestExpectedFactsOfTheProxy(t *testing.T) {
+	existing := ClusterConfig{Kubeconfig: "config"}
+	for title, c := range map[string]struct {
+		config Config
+		want   []suites.Capability
+	}{
+		"a cluster that the run makes has all":              {Config{}, []suites.Capability{suites.ProxyImage, suites.NativeSidecar, suites.EmulatedIMDS}},
+		"one before native sidecars":                        {Config{Cluster: ClusterConfig{KubernetesVersion: "1.31"}}, []suites.Capability{suites.ProxyImage, suites.EmulatedIMDS}},
+		"a webhook before native sidecars":                  {Config{Subject: SubjectConfig{Profile: "1.4.0"}}, []suites.Capability{suites.ProxyImage, suites.EmulatedIMDS}},
+		"a proxy that is not ours cannot trust an emulator": {Config{Cluster: existing}, []suites.Capability{suites.NativeSidecar}},
+		"and needs not trust the real Azure, but nodes that are not ours keep their IMDS": {
+			Config{Cluster: existing, Azure: AzureConfig{Mode: realAzure}}, []suites.Capability{suites.ProxyImage, suites.NativeSidecar},
+		},
+	} {
+		t.Run(title, func(t *testing.T) {
+			facts := c.config.ExpectedFacts()
+			for _, capability := range []suites.Capability{suites.ProxyImage, suites.NativeSidecar, suites.EmulatedIMDS} {
+				want, got := slices.Contains(c.want, capability), slices.Contains(facts.Capabilities, capability)
+				if got != want {
+					t.Errorf("%s: %t, want %t", capability, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestNativeSidecar(t *testing.T) {
+	profile := func(text string) subject.Profile {
+		p, err := subject.ParseProfile(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, c := range []struct {
+		kubernetes, profile string
+		want                bool
+	}{
+		{"v1.36.3", "latest", true}, {"v1.32.0", "1.5.0", true}, {"v1.32.0-rc.1+k3s1", "1.6.0", true}, {"v1.31.9", "latest", false}, {"v1.36.3", "1.4.1", false},
+		{"unknown", "latest", true},
+	} {
+		if got := nativeSidecar(c.kubernetes, profile(c.profile)); got != c.want {
+			t.Errorf("Kubernetes %s, profile %s: %t, want %t", c.kubernetes, c.profile, got, c.want)
+		}
 	}
 }

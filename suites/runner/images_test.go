@@ -185,3 +185,22 @@ func TestAnImageThatCannotBeProvidedIsAnErrorOfThePhase(t *testing.T) {
 		})
 	}
 }
+
+func TestTheProxysImageIsOfTheRunOrOfAnArchive(t *testing.T) {
+	img, err := mutate.Config(empty.Image, v1.Config{User: "1501"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := t.TempDir() + "/proxy.tar"
+	const archived = "example.com/proxy:v1"
+	if err := images.Save(t.Context(), img, archived, archive); err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{run: &run{config: Config{Subject: SubjectConfig{ImageArchives: []string{archive}}}}}
+	for ref, found := range map[string]bool{archived: true, "example.com/proxy:v2": false, "": false} {
+		got, err := s.imageOfSubject(ref)
+		if err != nil || (got != nil) != found {
+			t.Errorf("%q: %v, error %v; want one: %t", ref, got, err, found)
+		}
+	}
+}

@@ -291,11 +291,16 @@ func TestTheNextContainerStartsWhenAHookHasReturned(t *testing.T) {
 			s := newStage(t)
 			s.Node.PostStart = func(_ context.Context, c *Container) error {
 				s.tell("hook of " + c.Name)
+				pod, ok := get[*corev1.Pod](s.store, podsResource, ns, c.Pod.Name)
+				statuses := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+				if !ok || *statuses[0].Started {
+					return errors.New("the container has started before its hook returned")
+				}
 				return nil
 			}
 			s.see(t, s.create(t, c.pod(hooked(does("beside", c.stays)))), hasEnded)
 			story := s.story()
-			if hook := slices.Index(story, "hook of beside"); hook < 0 || slices.Index(story, "app runs") < hook {
+			if hook := slices.Index(story, "hook of beside"); hook < 0 || strings.Count(strings.Join(story, ";"), "hook") > 1 || slices.Index(story, "app runs") < hook {
 				t.Errorf("%q", story)
 			}
 		})
