@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/ask"
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
 	"github.com/wi-e2e/wi-e2e/fixtures/imds"
@@ -91,8 +92,8 @@ Exit codes: 0 pass, 1 the subject failed, 2 usage or configuration, 3 environmen
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (%w)", err, errUsage) })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), imagesCommand(), versionCommand(),
-		reference.Command(), proxy.Command(), redirect.Command(), emulator.Command(), imds.Command(), probe.Command())
+	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), diagnoseCommand(), imagesCommand(), versionCommand(),
+		ask.Command(), reference.Command(), proxy.Command(), redirect.Command(), emulator.Command(), imds.Command(), probe.Command())
 	return root
 }
 

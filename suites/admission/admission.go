@@ -14,6 +14,7 @@ func Tests() []suites.Test {
 		mechanicsUnchanged(),
 		serviceAccountTests(),
 		environmentTests(),
+		diagnosisTests(),
 		volumeTests(),
 		expirationTests(),
 		skipTests(),

@@ -230,6 +230,20 @@ var mutants = []mutant{
 			return slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return strings.EqualFold(e.Name, name) })
 		}
 	}, nil},
+	{"a preset token file is overwritten", "ENV-08", func(w *typedWebhook) {
+		w.declares = func(c *corev1.Container, name string) bool {
+			return name != suites.TokenFileVariable && declaresVariable(c, name)
+		}
+	}, nil},
+	{"a container that presets the token file loses its mounts", "ENV-08", func(w *typedWebhook) {
+		w.before = func(p *corev1.Pod) {
+			for _, c := range allContainers(p) {
+				if declaresVariable(c, suites.TokenFileVariable) {
+					c.VolumeMounts = nil
+				}
+			}
+		}
+	}, nil},
 	{"another variable is injected", "ENV-07", onEach(func(c *corev1.Container) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: "AZURE_SUBSCRIPTION_ID", Value: "x"})
 	}), nil},

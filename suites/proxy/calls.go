@@ -80,6 +80,7 @@ func as(user int64, c corev1.Container) corev1.Container {
 func newPod(ctx context.Context, t *suites.T, name, account string, containers ...corev1.Container) *corev1.Pod {
 	pod := programs.Pod(ctx, t, name, account, containers...)
 	pod.Annotations = map[string]string{suites.ProxyAnnotation: "true"}
+	pod.Labels[suites.RunLabel] = t.Env().RunID // they are counted: see startsOften
 	return pod
 }
 

@@ -413,7 +413,7 @@ var mutants = []mutant{
 				}
 			}
 		}
-	}, "of pod pod-07 restarted 1 times"},
+	}, "/pod-07 restarted 1 times"},
 	{"a proxy is said to serve before it does", "PRX-14", on(func(r *http.Request) bool { return r.URL.Path == readyPath }, func(a *answer) {
 		a.w.WriteHeader(http.StatusServiceUnavailable)
 	}), "does not reach the proxy"},

@@ -102,6 +102,8 @@ func newAPIServer(t testing.TB, private *rsa.PrivateKey) *APIServer {
 	mux.HandleFunc("PATCH "+core+"serviceaccounts/{name}", s.patchAccount)
 	mux.HandleFunc("POST "+core+"serviceaccounts/{name}/token", s.createToken)
 	mux.HandleFunc("GET "+core+"events", s.store.serve(s.ctx, eventsResource))
+	mux.HandleFunc("GET /api/v1/events", s.store.serve(s.ctx, eventsResource))
+	mux.HandleFunc("GET /api/v1/pods", s.store.serve(s.ctx, podsResource))
 	mux.HandleFunc("POST "+core+"pods", s.createPod)
 	mux.HandleFunc("GET "+core+"pods", s.store.serve(s.ctx, podsResource))
 	mux.HandleFunc("GET "+core+"pods/{name}", serveObject[*corev1.Pod](s, podsResource))

@@ -157,7 +157,7 @@ func (c *container) once(ctx context.Context, program Program) bool {
 	c.pod.mu.Unlock()
 	started := metav1.Now()
 	c.set(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: started}})
-	c.pod.event(corev1.EventTypeNormal, "Started", "Container "+c.spec.Name+" started")
+	c.pod.event(c.field(), corev1.EventTypeNormal, "Started", "Container "+c.spec.Name+" started")
 
 	exited := make(chan int32, 1)
 	c.pod.node.api.background.Go(func() {
@@ -192,6 +192,14 @@ func (c *container) once(ctx context.Context, program Program) bool {
 	c.pod.mu.Unlock()
 	c.set(ended)
 	return !again
+}
+
+// field is the container in its pod, as events name it.
+func (c *container) field() string {
+	if c.init {
+		return "spec.initContainers{" + c.spec.Name + "}"
+	}
+	return "spec.containers{" + c.spec.Name + "}"
 }
 
 // killed is the exit code of who is.

@@ -56,10 +56,11 @@ func (p *Pod) Context() context.Context { return p.ctx }
 func (p *Pod) Azure() http.RoundTripper { return resolving{p.node.azure, p.Spec.HostAliases} }
 
 // Warn records a warning about the pod among its events.
-func (p *Pod) Warn(reason, message string) { p.event(corev1.EventTypeWarning, reason, message) }
+func (p *Pod) Warn(reason, message string) { p.event("", corev1.EventTypeWarning, reason, message) }
 
-func (p *Pod) event(kind, reason, message string) {
-	p.node.api.event(p.Namespace, corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Name: p.Name, UID: p.UID}, kind, reason, message)
+func (p *Pod) event(field, kind, reason, message string) {
+	about := corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Name: p.Name, UID: p.UID, FieldPath: field}
+	p.node.api.event(p.Namespace, about, kind, reason, message)
 }
 
 // run is the pod's life: its init containers one after the other, then the others side by side, and the sidecars beside

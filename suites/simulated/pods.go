@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 func (s *APIServer) createPod(w http.ResponseWriter, r *http.Request) {
@@ -94,7 +95,7 @@ func (s *APIServer) delete(namespace, name string, now bool) {
 func (s *APIServer) event(namespace string, about corev1.ObjectReference, kind, reason, message string) {
 	about.Namespace = namespace
 	s.store.add(eventsResource, &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace, Name: about.Name + "." + uuid.NewString(), CreationTimestamp: metav1.Now()},
+		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace, Name: about.Name + "." + uuid.NewString(), UID: types.UID(uuid.NewString()), CreationTimestamp: metav1.Now()},
 		InvolvedObject: about, Type: kind, Reason: reason, Message: message,
 		FirstTimestamp: metav1.Now(), LastTimestamp: metav1.Now(), Count: 1,
 	})

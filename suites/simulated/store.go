@@ -126,7 +126,7 @@ type selection struct {
 }
 
 func (s selection) selects(k key, object stored) bool {
-	return k.resource == s.resource && k.namespace == s.namespace &&
+	return k.resource == s.resource && (k.namespace == s.namespace || s.namespace == "") &&
 		s.labels.Matches(labels.Set(object.GetLabels())) && s.fields.Matches(fieldsOf(object))
 }
 
