@@ -187,8 +187,8 @@ func TestWhatAnEngineBuiltIsUsedByRunsWhereTheNewestVersionsTakeIt(t *testing.T)
 
 	got := wiE2E(t, "images", "build", "--engine", "docker")
 	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
-	if got.code != 0 || len(lines) != 10 {
-		t.Fatalf("exit code %d, %d images, want those of ten rows:\n%s%s", got.code, len(lines), got.stdout, got.stderr)
+	if got.code != 0 || len(lines) != 14 {
+		t.Fatalf("exit code %d, %d images, want those of fourteen rows:\n%s%s", got.code, len(lines), got.stdout, got.stderr)
 	}
 	list := wiE2E(t, "images", "list")
 	kept := 0
