@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"errors"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/imds"
 	"github.com/wi-e2e/wi-e2e/fixtures/objects"
@@ -29,14 +28,10 @@ func (s *stage) deployIMDS(ctx context.Context) error {
 	return nil
 }
 
-// removeIMDS ends the connections to it, and takes it away from nodes that stay.
+// removeIMDS takes it away from nodes that stay.
 func (s *stage) removeIMDS(ctx context.Context) error {
-	var errs []error
-	if s.imds != nil {
-		errs = append(errs, s.imds.Close())
+	if s.imdsApplier == nil || s.run.ownCluster {
+		return nil
 	}
-	if s.imdsApplier != nil && !s.run.ownCluster {
-		errs = append(errs, s.imdsApplier.Remove(ctx))
-	}
-	return errors.Join(errs...)
+	return s.imdsApplier.Remove(ctx)
 }

@@ -384,9 +384,9 @@ func (s *stage) cleanUp(ctx context.Context) {
 	}
 	_ = r.phase(ctx, "clean-up", func(ctx context.Context) error {
 		// Azure first, while the emulator is there to be asked.
-		azureLeft := errors.Join(s.removeAzure(ctx), s.removeIMDS(ctx))
+		azureLeft := s.removeAzure(ctx)
 		if !r.ownCluster {
-			return errors.Join(azureLeft, s.env.RemoveNamespaces(ctx, r.recordRemoved), s.uninstall(ctx))
+			return errors.Join(azureLeft, s.env.RemoveNamespaces(ctx, r.recordRemoved), s.removeIMDS(ctx), s.uninstall(ctx))
 		}
 		name := s.cluster.Name()
 		if err := s.provider.Delete(ctx, name); err != nil {
