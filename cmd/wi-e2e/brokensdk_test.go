@@ -24,13 +24,13 @@ import (
 // unreadable is a file that programs of an image, which are not root, cannot read.
 const unreadable = "/unreadable/token"
 
-// brokenSDKs are workloads whose SDK finds one thing to be other than what the webhook injected, and what it says of that. The
-// wrong authority is an address: a name that nobody resolves would be asked for again for a minute.
+// brokenSDKs are workloads whose SDK finds one thing to be other than what the webhook injected, and what it says of that. Each
+// is refused at once: an authority that nobody serves would be asked again for seconds, at each of the row's attempts.
 var brokenSDKs = map[string]struct {
 	variable, value string
 	says            []string
 }{
-	"python-azidentity": {"AZURE_AUTHORITY_HOST", "https://127.0.0.1/", []string{"127.0.0.1", "Connection refused"}},
+	"python-azidentity": {"AZURE_TENANT_ID", "99999999-9999-4999-8999-999999999999", []string{"AADSTS90002", "99999999-9999-4999-8999-999999999999"}},
 	"python-msal":       {"AZURE_CLIENT_ID", "99999999-9999-4999-8999-999999999999", []string{"AADSTS700016", "99999999-9999-4999-8999-999999999999"}},
 	"node-msal":         {"AZURE_FEDERATED_TOKEN_FILE", unreadable, []string{"EACCES", unreadable}},
 }
@@ -41,7 +41,7 @@ func TestAnSDKThatIsBrokenOnPurposeFailsItsOwnRowOnlyAndInItsOwnWords(t *testing
 	rows := []string{"go-azidentity", "node-azidentity", "node-msal", "python-azidentity", "python-msal"}
 	config := runner.Config{Output: output}
 	for _, row := range rows {
-		config.Select.Tests = append(config.Select.Tests, "read-secret-"+row)
+		config.Select.Tests = append(config.Select.Tests, "sdk-"+row)
 	}
 	record, err := runner.Run(t.Context(), config, runner.Options{
 		Version: "test", Observer: reports.NewConsole(io.Discard, reports.ConsoleOptions{}), Rerun: func(string) string { return "" },
@@ -66,7 +66,7 @@ func TestAnSDKThatIsBrokenOnPurposeFailsItsOwnRowOnlyAndInItsOwnWords(t *testing
 		t.Errorf("%d tests ran, want %d", len(record.Tests), len(rows))
 	}
 	for _, test := range record.Tests {
-		row := strings.TrimPrefix(test.ID, "read-secret-")
+		row := strings.TrimPrefix(test.ID, "sdk-")
 		broken, isBroken := brokenSDKs[row]
 		if want := map[bool]reports.Status{false: reports.Pass, true: reports.Fail}[isBroken]; test.Status != want {
 			t.Errorf("%s: %s, want %s: %+v", test.ID, test.Status, want, test)

@@ -197,3 +197,20 @@ func onEvidence(change func(e *evidence.Entry)) func(*world) {
 		}
 	}
 }
+
+// onGrants changes what Azure tells of the tokens that it gave: the nth to a client for an account, from 0.
+func onGrants(change func(nth int, e *evidence.Entry)) func(*world) {
+	return func(w *world) {
+		w.Evidence = func(entries []evidence.Entry) []evidence.Entry {
+			given := map[string]int{}
+			for i := range entries {
+				if e := &entries[i]; e.Service == "entra" && e.Status == http.StatusOK {
+					grant := e.Subject + " " + e.ClientID
+					change(given[grant], e)
+					given[grant]++
+				}
+			}
+			return entries
+		}
+	}
+}

@@ -31,7 +31,7 @@ const sample = "go-azidentity"
 // Tests of the tier.
 func Tests() []suites.Test {
 	return slices.Concat(
-		readTests(), sampleTests(), identityTests(), mappingTests(), selectionTests(), shapeTests(), vaultTests(),
+		rowTests(), sampleTests(), expiredTests(), mappingTests(), selectionTests(), shapeTests(), vaultTests(),
 		federationTests(), tokenTests(), rotationTests(),
 	)
 }

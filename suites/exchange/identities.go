@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
@@ -59,25 +59,20 @@ func (m mismatch) identity(w workloads.Workload) suites.Identity {
 	return suites.Identity{Name: m.name + "-" + w.Name}
 }
 
-func identityTests() []suites.Test {
-	tests := forEveryRow(func(w workloads.Workload) suites.Test {
-		trust := []suites.Trust{{Account: app, Identity: reader}, {Account: app, Identity: otherReader}, {Account: app, Identity: unprivileged}}
-		for _, m := range mismatches {
-			trust = append(trust, suites.Trust{
-				Account: app, Identity: m.identity(w), Altered: m.altered, Refused: m.code, NoCredential: m.altered == nil,
-			})
-		}
-		return suites.Test{
-			ID:    "identities-" + w.Name,
-			Title: "The workload " + w.Name + " is the identity that its code names, reads what that may, and is refused for the very reason where it is not trusted",
-			Tier:  suites.Exchange, Requirements: []string{"EXC-03", "EXC-04", "EXC-06"},
-			Needs: needs(w.Name), Trust: trust,
-			Timeout: 5 * time.Minute, // each attempt may take one, when nobody answers
-			Body:    func(ctx context.Context, t *suites.T) { identities(ctx, t, w) },
-		}
-	})
-	return append(tests, suites.Test{
-		// On a cluster that gives its signing key, the others try expired tokens too. This one says where that is not done.
+// identityTrust is what the attempts of identities rely on.
+func identityTrust(w workloads.Workload) []suites.Trust {
+	trust := []suites.Trust{{Account: app, Identity: reader}, {Account: app, Identity: otherReader}, {Account: app, Identity: unprivileged}}
+	for _, m := range mismatches {
+		trust = append(trust, suites.Trust{
+			Account: app, Identity: m.identity(w), Altered: m.altered, Refused: m.code, NoCredential: m.altered == nil,
+		})
+	}
+	return trust
+}
+
+// On a cluster that gives its signing key, every row tries expired tokens too. This test says where that is not done.
+func expiredTests() []suites.Test {
+	return []suites.Test{{
 		ID:    "expired-token",
 		Title: "A workload gets nothing for a token that has expired",
 		Tier:  suites.Exchange, Requirements: []string{"EXC-04"},
@@ -85,17 +80,20 @@ func identityTests() []suites.Test {
 		Body: func(ctx context.Context, t *suites.T) {
 			w, err := workloads.Find(sample)
 			t.Must(err, "find the sample")
-			tryAll(ctx, t, w, expired(ctx, t))
+			attempts := expired(ctx, t)
+			o := run(ctx, t, w, nil, attempts)
+			expectAll(ctx, t, w, attempts, o, programs.Asked(ctx, t))
 		},
-	})
+	}}
 }
 
-func identities(ctx context.Context, t *suites.T, w workloads.Workload) {
+// identities are a row's attempts as other identities, the first as one that only its code names, and with other tokens.
+func identities(ctx context.Context, t *suites.T, w workloads.Workload) []attempt {
 	inCode, stranger := t.Identity(app, otherReader).ClientID, t.Identity(app, unprivileged).ClientID
 	t.Require(inCode != t.Identity(app, reader).ClientID, "the two identities are one")
 	attempts := []attempt{
-		{title: "control: an identity that trusts the account"},
 		{title: "an identity that the code names", requirement: "EXC-03", Attempt: asClient(inCode)},
+		{title: "control: an identity that trusts the account"},
 		{title: "an identity without a role", requirement: "EXC-06", stage: "secret", code: "ForbiddenByRbac", status: http.StatusForbidden, Attempt: asClient(stranger)},
 	}
 	for _, m := range mismatches {
@@ -117,7 +115,7 @@ func identities(ctx context.Context, t *suites.T, w workloads.Workload) {
 	if _, ok := t.Env().Cluster.(cluster.SigningKeyRotator); ok {
 		attempts = append(attempts, expired(ctx, t)...)
 	}
-	tryAll(ctx, t, w, attempts)
+	return attempts
 }
 
 // expired are attempts with tokens that the cluster's own key signed.
@@ -154,10 +152,10 @@ type attempt struct {
 	forged   *forgery
 }
 
-// tryAll has the workload make the attempts in one pod.
-func tryAll(ctx context.Context, t *suites.T, w workloads.Workload, attempts []attempt) {
+// run has the workload make the attempts in one pod, after those that read. Code names the reader where it names nobody else.
+func run(ctx context.Context, t *suites.T, w workloads.Workload, read []workloads.Attempt, attempts []attempt) programs.Outcome {
 	tokens := newTokenFiles(attempts)
-	var all []workloads.Attempt
+	all := slices.Clone(read)
 	for i := range attempts {
 		a := &attempts[i].Attempt
 		a.ClientID = cmp.Or(a.ClientID, t.Identity(app, reader).ClientID)
@@ -166,8 +164,11 @@ func tryAll(ctx context.Context, t *suites.T, w workloads.Workload, attempts []a
 	}
 	pod := programs.Pod(ctx, t, w.Name, app, programs.New(t, "app", w.Name, all...))
 	tokens.mount(ctx, t, pod)
-	o := programs.Run(ctx, t, pod)["app"]
-	seen := programs.Asked(ctx, t)
+	return programs.Run(ctx, t, pod)["app"]
+}
+
+// expectAll expects of each attempt's result, and of what Azure was asked meanwhile, what should have come of it.
+func expectAll(ctx context.Context, t *suites.T, w workloads.Workload, attempts []attempt, o programs.Outcome, asked []evidence.Entry) {
 	for i, a := range attempts {
 		t.CaseOf(ctx, a.requirement, a.title, func(ctx context.Context, t *suites.T) {
 			r, what, stage := o[i], strings.TrimPrefix(a.title, "control: "), cmp.Or(a.stage, "token")
@@ -182,7 +183,7 @@ func tryAll(ctx context.Context, t *suites.T, w workloads.Workload, attempts []a
 				programs.Refused(t, what, r, stage, a.code)
 				t.Check(a.status == 0 || a.status == r.Error.Status, "HTTP status %d, want %d", r.Error.Status, a.status)
 			}
-			a.decided(ctx, t, seen)
+			a.decided(ctx, t, asked)
 		})
 	}
 }
@@ -234,7 +235,7 @@ func (f *tokenFiles) mount(ctx context.Context, t *suites.T, pod *corev1.Pod) {
 }
 
 // decided expects that Azure decided on the attempt what its pod saw. Only an emulator tells.
-func (a attempt) decided(ctx context.Context, t *suites.T, seen []evidence.Entry) {
+func (a attempt) decided(ctx context.Context, t *suites.T, asked []evidence.Entry) {
 	if t.Azure().Evidence == nil {
 		return
 	}
@@ -243,8 +244,8 @@ func (a attempt) decided(ctx context.Context, t *suites.T, seen []evidence.Entry
 		want = ""
 	}
 	var last string
-	for _, e := range seen {
-		if !a.sent(e, "system:serviceaccount:"+t.Namespace(ctx)+":"+app) {
+	for _, e := range asked {
+		if !a.sent(e, subjectOf(ctx, t)) {
 			continue
 		}
 		if last = cmp.Or(e.Code, "granted"); e.Code == want {

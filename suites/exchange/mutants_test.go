@@ -27,9 +27,9 @@ type mutant struct {
 }
 
 var mutants = slices.Concat([]mutant{
-	{"the client ID is not injected", "EXC-01", onContainers(without(suites.ClientIDVariable)), finds("CredentialUnavailable")},
-	{"the tenant ID is not injected", "EXC-01", onContainers(without(suites.TenantIDVariable)), finds("CredentialUnavailable")},
-	{"the token file is not injected", "EXC-01", onContainers(without(suites.TokenFileVariable)), finds("CredentialUnavailable")},
+	{"the client ID is not injected", "EXC-01", onContainers(without(suites.ClientIDVariable)), finds(noneInjected)},
+	{"the tenant ID is not injected", "EXC-01", onContainers(without(suites.TenantIDVariable)), finds(noneInjected)},
+	{"the token file is not injected", "EXC-01", onContainers(without(suites.TokenFileVariable)), finds(noneInjected)},
 	{"the token is not mounted", "EXC-01",
 		onContainers(func(c *corev1.Container) { c.VolumeMounts = nil }),
 		finds("does not get the secret")},
@@ -66,6 +66,13 @@ var mutants = slices.Concat([]mutant{
 	{"the program has its token from elsewhere", "EXC-01",
 		onEvidence(func(e *evidence.Entry) { e.Status = http.StatusForbidden }),
 		finds("go-azidentity as Azure saw it: Azure gave 0 tokens for 3 attempts")},
+	{"one of the ways took a token that was there", "EXC-01",
+		onGrants(func(nth int, e *evidence.Entry) {
+			if nth == 0 {
+				e.Status = http.StatusForbidden
+			}
+		}),
+		finds("go-azidentity as Azure saw it: Azure gave 2 tokens for 3 attempts")},
 	{"the exchange is another client's", "EXC-01",
 		onEvidence(func(e *evidence.Entry) { e.ClientID = unknown }),
 		finds("go-azidentity as Azure saw it: client ID of the exchange")},
@@ -180,6 +187,14 @@ var mutants = slices.Concat([]mutant{
 			"a client that Azure does not know: Azure never decided on client",
 			"a token for another audience: Azure never decided on client",
 			"a token that has expired: Azure never decided on client")},
+	{"the trusted identity gets no token beside the others but before them", "EXC-04", onGrants(func(nth int, e *evidence.Entry) {
+		if nth >= 3 { // after those of the ways
+			e.Code = "AADSTS50000"
+		}
+	}), finds(
+		"control: an identity that trusts the account: Azure never decided on client",
+		"control: a token of the cluster for the audience, from another file: Azure never decided on client",
+		"control: a token that the cluster's key signed now is accepted: Azure never decided on client")},
 	{"Azure recorded another reason", "EXC-04", onEvidence(func(e *evidence.Entry) {
 		if e.Code == "AADSTS7002138" {
 			e.Code = "AADSTS700213"
@@ -472,5 +487,8 @@ func everyRefusal(text string) []string {
 	}
 	return all
 }
+
+// noneInjected is what the reading comes to without one of the variables.
+const noneInjected = "go-azidentity: go-azidentity with credential workload does not get the secret: token: CredentialUnavailable"
 
 func finds(texts ...string) []string { return texts }

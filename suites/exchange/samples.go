@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,7 +33,8 @@ func sampleTests() []suites.Test {
 			Title: "The program " + w.Name + " reads a Key Vault secret with what the webhook injected",
 			Tier:  suites.Exchange, Requirements: []string{"EXC-01"},
 			Needs: needs(w.Name), Trust: trusted(reader),
-			Body: func(ctx context.Context, t *suites.T) { readBySample(ctx, t, w) },
+			Timeout: 3 * time.Minute, // on a busy machine it takes one of these programs one to begin
+			Body:    func(ctx context.Context, t *suites.T) { readBySample(ctx, t, w) },
 		})
 	}
 	return tests

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/simulated"
 )
 
 // conformant are issuers that differ in everything that the rules leave open.
@@ -346,7 +347,7 @@ func TestAConformantIssuerRaisesNoFalseAlarm(t *testing.T) {
 			f := newFakeAPI(t, variant)
 			for _, test := range Tests() {
 				if result := f.run(t, test); result.Status != reports.Pass {
-					t.Errorf("%s is %s:\n%s", test.ID, result.Status, findings(result, ""))
+					t.Errorf("%s is %s:\n%s", test.ID, result.Status, simulated.Findings(result, ""))
 				}
 			}
 		})
@@ -359,8 +360,8 @@ func TestEveryMutantIsCaught(t *testing.T) {
 			t.Parallel()
 			f := newFakeAPI(t, m.fault)
 			result := f.run(t, testOf(t, m.requirement))
-			if result.Status != reports.Fail || !strings.Contains(findings(result, reports.Fail), m.finding) {
-				t.Errorf("%s is %s, want fail and a finding with %q:\n%s", result.ID, result.Status, m.finding, findings(result, ""))
+			if result.Status != reports.Fail || !strings.Contains(simulated.Findings(result, reports.Fail), m.finding) {
+				t.Errorf("%s is %s, want fail and a finding with %q:\n%s", result.ID, result.Status, m.finding, simulated.Findings(result, ""))
 			}
 			f.mustSignWithItsFirstKey(t)
 		})
@@ -373,10 +374,10 @@ func TestWhatBreaksTheHarnessIsNoFailureOfTheIssuer(t *testing.T) {
 			t.Parallel()
 			f := newFakeAPI(t, m.fault)
 			result := f.run(t, testOf(t, m.requirement))
-			if result.Status != reports.Error || !strings.Contains(findings(result, reports.Error), m.finding) {
-				t.Errorf("%s is %s, want error and a finding with %q:\n%s", result.ID, result.Status, m.finding, findings(result, ""))
+			if result.Status != reports.Error || !strings.Contains(simulated.Findings(result, reports.Error), m.finding) {
+				t.Errorf("%s is %s, want error and a finding with %q:\n%s", result.ID, result.Status, m.finding, simulated.Findings(result, ""))
 			}
-			if blame := findings(result, reports.Fail); blame != "" {
+			if blame := simulated.Findings(result, reports.Fail); blame != "" {
 				t.Errorf("%s blames the issuer:\n%s", result.ID, blame)
 			}
 			f.mustSignWithItsFirstKey(t)
@@ -395,8 +396,8 @@ func TestAKeyThatCannotBeRestoredIsReported(t *testing.T) {
 	})
 	result := f.run(t, testOf(t, "ISS-05"))
 	for _, want := range []string{"rotate back and withdraw", "the old signing key cannot be restored"} {
-		if result.Status != reports.Error || !strings.Contains(findings(result, reports.Error), want) {
-			t.Errorf("%s is %s, want error and a finding with %q:\n%s", result.ID, result.Status, want, findings(result, ""))
+		if result.Status != reports.Error || !strings.Contains(simulated.Findings(result, reports.Error), want) {
+			t.Errorf("%s is %s, want error and a finding with %q:\n%s", result.ID, result.Status, want, simulated.Findings(result, ""))
 		}
 	}
 }
@@ -408,7 +409,7 @@ func TestAnInterruptedRunBlamesNobody(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	result := suites.Execute(ctx, f.env(t), testOf(t, "ISS-01"), reports.Fail, make(chan struct{}, 4))
-	if blame := findings(result, reports.Fail); result.Status != reports.Error || blame != "" {
+	if blame := simulated.Findings(result, reports.Fail); result.Status != reports.Error || blame != "" {
 		t.Errorf("%s is %s, want error and nothing against the issuer:\n%s", result.ID, result.Status, blame)
 	}
 }
@@ -444,22 +445,4 @@ func (f *fakeAPI) mustSignWithItsFirstKey(t *testing.T) {
 	if k := f.keyring(); k.current[0].kid != k.ever[0].kid {
 		t.Error("the cluster does not sign with the key of before")
 	}
-}
-
-// findings are the messages of that status; of every status if it is "".
-func findings(result reports.Test, status reports.Status) string {
-	var text []string
-	all := slices.Clone(result.Findings)
-	for _, c := range result.Cases {
-		for _, f := range c.Findings {
-			f.Message = c.Name + ": " + f.Message
-			all = append(all, f)
-		}
-	}
-	for _, f := range all {
-		if status == "" || f.Status == status {
-			text = append(text, strings.TrimSpace(f.Message+"\n"+f.Diff))
-		}
-	}
-	return strings.Join(text, "\n")
 }

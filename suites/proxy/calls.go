@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -178,18 +177,19 @@ func gets(t *suites.T, who string, a ask.Answer, clientID string) {
 	t.Equal("audience of the token that "+who+" gets", vaultResource(t), strings.TrimSuffix(a.Token.Audience, "/"))
 }
 
-// refuses expects an answer that is a refusal with a status; 0 stands for all 4xx.
+// refuses expects an answer that is a refusal with a status.
 func refuses(t *suites.T, what string, a ask.Answer, status int) {
-	t.Check(a.Token == nil, "%s is answered with a token", what)
-	ok := a.Status == status || status == 0 && a.Status >= 400 && a.Status < 500
-	t.Check(a.Error == "" && ok, "%s should be refused with %s: %s", what, cmp.Or(describeStatus(status), "4xx"), say(a))
+	isRefusal(t, what, a, fmt.Sprint(status), a.Status == status)
 }
 
-func describeStatus(status int) string {
-	if status == 0 {
-		return ""
-	}
-	return fmt.Sprint(status)
+// faults expects a refusal whose status says that the fault is the caller's.
+func faults(t *suites.T, what string, a ask.Answer) {
+	isRefusal(t, what, a, "4xx", a.Status >= 400 && a.Status < 500)
+}
+
+func isRefusal(t *suites.T, what string, a ask.Answer, want string, ok bool) {
+	t.Check(a.Token == nil, "%s is answered with a token", what)
+	t.Check(a.Error == "" && ok, "%s should be refused with %s: %s", what, want, say(a))
 }
 
 // bypassed expects that the nodes' metadata service, if it is ours, was asked nothing by a pod but what the pod's proxy passes through.

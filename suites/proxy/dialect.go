@@ -67,7 +67,7 @@ func dialect(ctx context.Context, t *suites.T) {
 	}
 	for _, e := range byEntra {
 		t.Case(ctx, "a request "+e.Name, func(ctx context.Context, t *suites.T) {
-			refuses(t, "a request "+e.Name, answer(e.Name), 0)
+			faults(t, "a request "+e.Name, answer(e.Name))
 			isError(t, answer(e.Name))
 			t.Note("%s: %s", e.code, say(answer(e.Name)))
 		})

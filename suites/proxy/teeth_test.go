@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"net/http"
 	"os"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator/evidence"
 	"github.com/wi-e2e/wi-e2e/fixtures/imds"
-	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/simulated"
 )
@@ -61,54 +57,25 @@ func TestTheConformantWorldPasses(t *testing.T) {
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, l, Tests()...)
+			w := newWorld(t, l, teeth...)
 			v.variant(w)
-			for _, test := range Tests() {
-				if result := w.Run(t, test); result.Status != reports.Pass || result.ID != test.ID {
-					t.Errorf("%s is %s:\n%s", test.ID, result.Status, simulated.Findings(result, ""))
-				}
-			}
+			teeth.ExpectPass(t, w.World)
 		})
 	}
 }
 
 func TestEveryFaultIsCaught(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	for _, m := range mutants {
-		t.Run(m.requirement+" "+m.name, func(t *testing.T) {
-			t.Parallel()
-			tests := testsOf(m.requirement)
-			w := newWorld(t, l, tests...)
-			m.fault(w)
-			var found strings.Builder
-			failed := false
-			for _, test := range tests {
-				result := w.Run(t, test)
-				if result.Status == reports.Error {
-					t.Errorf("%s is an error, which proves nothing:\n%s", test.ID, simulated.Findings(result, reports.Error))
-				}
-				found.WriteString(simulated.Findings(result, reports.Fail))
-				status, _ := result.Of(m.requirement)
-				if failed = failed || status == reports.Fail; failed && strings.Contains(found.String(), m.finding) {
-					return
-				}
-			}
-			if !failed {
-				t.Errorf("what is found is not held against %s", m.requirement)
-			}
-			t.Errorf("no test of %s finds %q:\n%s", m.requirement, m.finding, found.String())
-		})
-	}
+	teeth.ExpectCaught(t, faultsOf(mutants, newLab(t)))
 }
 
 // breakages are faults of the environment: nothing is known about the subject, so a test must not blame it.
 var breakages = []mutant{
-	{"pods cannot be made", "PRX-10", forbidding("/pods"), "run pod route"},
-	{"pods cannot be read", "PRX-14", forbidding("/pods"), "list the pods of other tests"},
-	{"logs cannot be read", "PRX-12", forbidding("/log"), "read the log of pod"},
-	{"jobs cannot be made", "PRX-08", forbidding("/jobs"), "create job job"},
-	{"events cannot be read", "PRX-14", forbidding("/events"), "list the events"},
+	{"pods cannot be made", "PRX-10", func(w *world) { w.Forbid("/pods") }, "run pod route"},
+	{"pods cannot be read", "PRX-14", func(w *world) { w.Forbid("/pods") }, "list the pods of other tests"},
+	{"logs cannot be read", "PRX-12", func(w *world) { w.Forbid("/log") }, "read the log of pod"},
+	{"jobs cannot be made", "PRX-08", func(w *world) { w.Forbid("/jobs") }, "create job job"},
+	{"events cannot be read", "PRX-14", func(w *world) { w.Forbid("/events") }, "list the events"},
 	{"the emulator is gone", "PRX-16", func(w *world) {
 		w.Env.Azure.Evidence = func(context.Context, uint64) ([]evidence.Entry, error) {
 			return nil, errors.New("the emulator is gone")
@@ -131,49 +98,27 @@ var breakages = []mutant{
 
 func TestWhatBreaksTheHarnessIsNoFailureOfTheSubject(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	for _, m := range breakages {
-		t.Run(m.requirement+" "+m.name, func(t *testing.T) {
-			t.Parallel()
-			tests := testsOf(m.requirement)
-			w := newWorld(t, l, tests...)
-			m.fault(w)
-			found := false
-			for _, test := range tests {
-				if found {
-					break
-				}
-				result := w.Run(t, test)
-				found = strings.Contains(simulated.Findings(result, reports.Error), m.finding)
-				if blame := simulated.Findings(result, reports.Fail); found && blame != "\n" {
-					t.Errorf("%s blames the subject:\n%s", result.ID, blame)
-				}
-			}
-			if !found {
-				t.Errorf("no test of %s is an error with %q", m.requirement, m.finding)
-			}
+	teeth.ExpectNoBlame(t, faultsOf(breakages, newLab(t)))
+}
+
+func TestEveryRequirementHasAFault(t *testing.T) {
+	teeth.ExpectWhole(t, faultsOf(mutants, nil))
+}
+
+var teeth = simulated.Teeth(Tests())
+
+// faultsOf puts the mutants' into worlds, all of them in one Azure.
+func faultsOf(mutants []mutant, l *simulated.Lab) []simulated.Fault {
+	var all []simulated.Fault
+	for _, m := range mutants {
+		all = append(all, simulated.Fault{
+			Name: m.name, Requirement: m.requirement, Findings: []string{m.finding},
+			World: func(t *testing.T, tests []suites.Test) *simulated.World {
+				w := newWorld(t, l, tests...)
+				m.fault(w)
+				return w.World
+			},
 		})
 	}
-}
-
-// forbidding has the API server forbid changes and reads below a path of that ending.
-func forbidding(suffix string) func(*world) {
-	return func(w *world) {
-		w.API.Forbids = func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, suffix) }
-	}
-}
-
-// TestEveryRequirementHasAFault keeps the table whole when a test is added.
-func TestEveryRequirementHasAFault(t *testing.T) {
-	for _, test := range Tests() {
-		for _, id := range test.Requirements {
-			if !slices.ContainsFunc(mutants, func(m mutant) bool { return m.requirement == id }) {
-				t.Errorf("there is no fault for %s", id)
-			}
-		}
-	}
-}
-
-func testsOf(requirement string) []suites.Test {
-	return slices.DeleteFunc(Tests(), func(test suites.Test) bool { return !slices.Contains(test.Requirements, requirement) })
+	return all
 }

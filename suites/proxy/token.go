@@ -132,7 +132,7 @@ func otherIdentity(ctx context.Context, t *suites.T) {
 		t.Case(ctx, s.parameter+": "+s.title, func(_ context.Context, t *suites.T) {
 			a := made.of(t, "app", s.title)
 			if a.Token == nil {
-				refuses(t, "a request that selects "+s.title, a, 0)
+				faults(t, "a request that selects "+s.title, a)
 				return
 			}
 			honoured := s.value == other.PrincipalID || s.value == other.ResourceID

@@ -110,11 +110,13 @@ func TestThePlanOfMinimumVersionsRunsWhatThereIsAndListsWhatThereIsNot(t *testin
 		}
 		reasons := map[string]string{}
 		for _, p := range plan.Tests {
-			if workload, ok := strings.CutPrefix(p.Test.ID, "read-secret-"); ok && !strings.HasPrefix(workload, "upstream-") {
-				reasons[workload] = ""
-				if p.Skip != nil {
-					reasons[workload] = p.Skip.Reason
-				}
+			workload := strings.TrimPrefix(strings.TrimPrefix(p.Test.ID, "sdk-"), "read-secret-")
+			if workload == p.Test.ID || strings.HasPrefix(workload, "upstream-") {
+				continue
+			}
+			reasons[workload] = ""
+			if p.Skip != nil {
+				reasons[workload] = p.Skip.Reason
 			}
 		}
 		return reasons

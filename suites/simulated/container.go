@@ -50,7 +50,7 @@ func (c *Container) mount(path string) (found *corev1.VolumeMount) {
 	return found
 }
 
-// ordinaryUser is that of the workloads' images.
+// ordinaryUser is that of all images.
 const ordinaryUser = 65532
 
 func userOf(pod *corev1.Pod, c corev1.Container) int64 {
@@ -59,8 +59,6 @@ func userOf(pod *corev1.Pod, c corev1.Container) int64 {
 		return *c.SecurityContext.RunAsUser
 	case pod.Spec.SecurityContext != nil && pod.Spec.SecurityContext.RunAsUser != nil:
 		return *pod.Spec.SecurityContext.RunAsUser
-	case c.Image == ImageOf(self):
-		return 0
 	}
 	return ordinaryUser
 }

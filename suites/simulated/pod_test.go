@@ -447,10 +447,10 @@ func TestWhoAContainerRunsAs(t *testing.T) {
 		image     string
 		want      int64
 	}{
-		"the container's own user":       {ofPod, ofContainer, ImageOf(self), 2},
-		"the pod's":                      {ofPod, &corev1.SecurityContext{}, ImageOf(self), 1},
-		"root in the wi-e2e image":       {&corev1.PodSecurityContext{}, nil, ImageOf(self), 0},
-		"an ordinary one in all others'": {nil, nil, ImageOf("go-azidentity"), 65532},
+		"the container's own user":            {ofPod, ofContainer, ImageOf(self), 2},
+		"the pod's":                           {ofPod, &corev1.SecurityContext{}, ImageOf(self), 1},
+		"an ordinary one in the wi-e2e image": {&corev1.PodSecurityContext{}, nil, ImageOf(self), 65532},
+		"and in all others":                   {nil, nil, ImageOf("go-azidentity"), 65532},
 	} {
 		t.Run(title, func(t *testing.T) {
 			pod := &corev1.Pod{Spec: corev1.PodSpec{SecurityContext: c.pod}}

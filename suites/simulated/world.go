@@ -201,5 +201,5 @@ func Findings(result reports.Test, status reports.Status) string {
 			text = append(text, strings.TrimSpace(f.Message+"\n"+f.Diff))
 		}
 	}
-	return strings.Join(text, "\n") + "\n"
+	return strings.Join(text, "\n")
 }
