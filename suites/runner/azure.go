@@ -117,12 +117,19 @@ func (s *stage) bringUpAzure(ctx context.Context, plan *suites.Plan) error {
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	if err := s.grant(ctx, a, trusts, identities); err != nil {
+	self, err := a.Self(ctx)
+	if err != nil {
+		return err
+	}
+	both, together = errgroup.WithContext(ctx)
+	both.Go(func() error { return a.GrantRole(together, azure.KeyVaultSecretsOfficer, a.Vault.ResourceID, self) })
+	both.Go(func() error { return grant(together, a, trusts, identities) })
+	if err := both.Wait(); err != nil {
 		return err
 	}
 	a.Trusted = map[suites.TrustKey]azure.Identity{}
 	for _, t := range trusts.list {
-		a.Trusted[t.key()] = identities[trusts.identityOf(t)]
+		a.Trust(t.key(), identities[trusts.identityOf(t)])
 	}
 	if e := s.azure.emulator; e != nil {
 		a.HostAliases, a.Evidence = e.HostAliases(a.Vault.Name), e.Evidence
@@ -219,15 +226,10 @@ func (s *stage) makeIdentities(ctx context.Context, trusts *trusts) (map[string]
 	return identities, err
 }
 
-// grant gives the harness and the reading identities their roles on the vault. Until they hold, other tiers can run.
-func (s *stage) grant(ctx context.Context, a *suites.Azure, trusts *trusts, identities map[string]azure.Identity) error {
-	self, err := a.Self(ctx)
-	if err != nil {
-		return err
-	}
+// grant gives the reading identities their role on the vault. Until they hold, other tiers can run.
+func grant(ctx context.Context, a *suites.Azure, trusts *trusts, identities map[string]azure.Identity) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
-	group.Go(func() error { return a.GrantRole(ctx, azure.KeyVaultSecretsOfficer, a.Vault.ResourceID, self) })
 	for _, planned := range trusts.plan {
 		if trusts.reads(planned) {
 			group.Go(func() error {
@@ -250,8 +252,9 @@ func (s *stage) makeAccounts(ctx context.Context, a *suites.Azure, trusts *trust
 			continue
 		}
 		made[t.namespace+"/"+t.Account] = true
+		identity, _ := a.TrustedBy(t.key())
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
-			Name: t.Account, Annotations: map[string]string{suites.ClientIDAnnotation: a.Trusted[t.key()].ClientID},
+			Name: t.Account, Annotations: map[string]string{suites.ClientIDAnnotation: identity.ClientID},
 		}}
 		if _, err := kube.CoreV1().ServiceAccounts(t.namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create service account %s/%s: %w", t.namespace, t.Account, err)

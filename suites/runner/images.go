@@ -3,8 +3,6 @@ package runner
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -87,11 +85,11 @@ func (s *stage) buildWorkload(ctx context.Context, name string) (namedImage, err
 	return namedImage{img, ref}, err
 }
 
-// place puts images where the cluster has them, and returns the references that they have there: all in one archive, so
-// that what they share is loaded once, or in the repository.
+// place puts images where the cluster has them, and returns the references that they have there: on its nodes, or in the
+// repository.
 func (s *stage) place(ctx context.Context, all ...namedImage) (refs []string, err error) {
 	repository := s.run.config.Workloads.Repository
-	archived := map[string]v1.Image{}
+	loaded := map[string]v1.Image{}
 	for _, n := range all {
 		ref := n.ref
 		if repository != "" {
@@ -101,21 +99,12 @@ func (s *stage) place(ctx context.Context, all ...namedImage) (refs []string, er
 			}
 		}
 		refs = append(refs, ref)
-		archived[ref] = n.img
+		loaded[ref] = n.img
 	}
 	if repository != "" || len(all) == 0 {
 		return refs, nil
 	}
-	dir, err := os.MkdirTemp("", "wi-e2e-images-")
-	if err != nil {
-		return nil, fmt.Errorf("make room for images: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	archive := filepath.Join(dir, "workloads.tar")
-	if err := images.SaveAll(ctx, archive, archived); err != nil {
-		return nil, err
-	}
-	return refs, s.cluster.LoadImageArchive(ctx, archive)
+	return refs, s.cluster.LoadImages(ctx, loaded)
 }
 
 // provideSelf puts the image of this binary on the cluster, unless it is there as the subject's, or another was named.
@@ -127,12 +116,13 @@ func (s *stage) provideSelf(ctx context.Context) (ref string, err error) {
 		s.imageProvided(selfName, ref)
 		return ref, nil
 	}
-	img, ref, err := images.Running()
+	self, err := s.running()
 	if err != nil {
 		return "", err
 	}
+	ref = self.ref
 	if !slices.ContainsFunc(s.installed.Images, func(i subject.Image) bool { return i.Name == ref }) {
-		placed, err := s.place(ctx, namedImage{img, ref})
+		placed, err := s.place(ctx, self)
 		if err != nil {
 			return "", err
 		}
@@ -140,6 +130,18 @@ func (s *stage) provideSelf(ctx context.Context) (ref string, err error) {
 	}
 	s.imageProvided(selfName, ref)
 	return ref, nil
+}
+
+// running is the image of the running binary, which is hashed only once.
+func (s *stage) running() (namedImage, error) {
+	if s.self.img == nil {
+		img, ref, err := images.Running()
+		if err != nil {
+			return namedImage{}, err
+		}
+		s.self = namedImage{img, ref}
+	}
+	return s.self, nil
 }
 
 func (s *stage) imageProvided(name, ref string) {

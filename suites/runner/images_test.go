@@ -7,7 +7,6 @@ import (
 	"log"
 	"maps"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/images"
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
@@ -43,24 +43,15 @@ func TestNeededImagesAreThoseOfTestsThatWillRun(t *testing.T) {
 	}
 }
 
-// imageCluster notes the archives that it gets.
+// imageCluster notes the images that it gets.
 type imageCluster struct {
 	cluster.Cluster
-	archives [][]string // names of the images in each
-	err      error
+	loaded [][]string // names of those that were loaded together
+	err    error
 }
 
-func (c *imageCluster) LoadImageArchive(_ context.Context, path string) error {
-	archive, err := images.Open(path)
-	if err != nil {
-		return err
-	}
-	var names []string
-	for _, image := range archive.Images {
-		names = append(names, image.Names...)
-	}
-	slices.Sort(names)
-	c.archives = append(c.archives, names)
+func (c *imageCluster) LoadImages(_ context.Context, all map[string]v1.Image) error {
+	c.loaded = append(c.loaded, slices.Sorted(maps.Keys(all)))
 	return c.err
 }
 
@@ -88,8 +79,6 @@ func newImageStage(b *builds, c cluster.Cluster, config Config) *stage {
 }
 
 func TestImagesAreLoadedTogether(t *testing.T) {
-	temporary := t.TempDir()
-	t.Setenv("TMPDIR", temporary)
 	b, c := &builds{}, &imageCluster{}
 	s := newImageStage(b, c, Config{Workloads: WorkloadsConfig{SDKVersions: workloads.Minimum}})
 	if err := s.provideImages(t.Context(), []string{"go-azidentity", "java-azidentity", "node-azidentity"}); err != nil {
@@ -105,14 +94,11 @@ func TestImagesAreLoadedTogether(t *testing.T) {
 	if diff := cmp.Diff(want, s.env.Images); diff != "" {
 		t.Errorf("images (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([][]string{slices.Sorted(maps.Values(want))}, c.archives); diff != "" {
-		t.Errorf("archives (-want +got):\n%s", diff)
+	if diff := cmp.Diff([][]string{slices.Sorted(maps.Values(want))}, c.loaded); diff != "" {
+		t.Errorf("loaded (-want +got):\n%s", diff)
 	}
 	if notes := s.run.current.Notes; !slices.Contains(notes, "3 images of workloads, with the minimum SDKs") {
 		t.Errorf("notes %q", notes)
-	}
-	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, error %v", left, err)
 	}
 }
 
@@ -145,8 +131,8 @@ func TestImagesArePushedWhereTheyCannotBeLoaded(t *testing.T) {
 			t.Errorf("%s is another image: %v, error %v", ref, file, err)
 		}
 	}
-	if len(c.archives) > 0 {
-		t.Errorf("loaded as well: %q", c.archives)
+	if len(c.loaded) > 0 {
+		t.Errorf("loaded as well: %q", c.loaded)
 	}
 }
 
@@ -159,8 +145,8 @@ func TestThisBinarysImageIsTheOneThatWasNamed(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{selfName: "registry.example/wi-e2e:1"}, s.env.Images); diff != "" {
 		t.Errorf("images (-want +got):\n%s", diff)
 	}
-	if len(b.asked)+len(c.archives) > 0 {
-		t.Errorf("built %q, loaded %q", b.asked, c.archives)
+	if len(b.asked)+len(c.loaded) > 0 {
+		t.Errorf("built %q, loaded %q", b.asked, c.loaded)
 	}
 }
 
@@ -191,13 +177,18 @@ func TestTheProxysImageIsOfTheRunOrOfAnArchive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := t.TempDir() + "/proxy.tar"
+	path := t.TempDir() + "/proxy.tar"
 	const archived = "example.com/proxy:v1"
-	if err := images.Save(t.Context(), img, archived, archive); err != nil {
+	if err := images.Save(t.Context(), img, archived, path); err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{run: &run{config: Config{Subject: SubjectConfig{ImageArchives: []string{archive}}}}}
-	for ref, found := range map[string]bool{archived: true, "example.com/proxy:v2": false, "": false} {
+	archive, err := images.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const own = "wi-e2e.dev/wi-e2e:1"
+	s := &stage{self: namedImage{empty.Image, own}, installed: &subject.Installed{Archives: []*images.Archive{archive}}}
+	for ref, found := range map[string]bool{archived: true, own: true, "example.com/proxy:v2": false, "": false} {
 		got, err := s.imageOfSubject(ref)
 		if err != nil || (got != nil) != found {
 			t.Errorf("%q: %v, error %v; want one: %t", ref, got, err, found)

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/imds"
 	"github.com/wi-e2e/wi-e2e/fixtures/objects"
@@ -28,10 +29,14 @@ func (s *stage) deployIMDS(ctx context.Context) error {
 	return nil
 }
 
-// removeIMDS takes it away from nodes that stay.
+// removeIMDS ends the connections to it, and takes it away from nodes that stay.
 func (s *stage) removeIMDS(ctx context.Context) error {
-	if s.imdsApplier == nil || s.run.ownCluster {
-		return nil
+	var errs []error
+	if s.imds != nil {
+		errs = append(errs, s.imds.Close())
 	}
-	return s.imdsApplier.Remove(ctx)
+	if s.imdsApplier != nil && !s.run.ownCluster {
+		errs = append(errs, s.imdsApplier.Remove(ctx))
+	}
+	return errors.Join(errs...)
 }

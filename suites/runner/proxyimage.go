@@ -74,15 +74,11 @@ func (s *stage) imageOfSubject(ref string) (v1.Image, error) {
 	if ref == "" {
 		return nil, nil
 	}
-	self, selfRef, err := images.Running()
-	if err != nil || selfRef == ref {
-		return self, err
+	self, err := s.running()
+	if err != nil || self.ref == ref {
+		return self.img, err
 	}
-	for _, path := range s.run.config.Subject.ImageArchives {
-		archive, err := images.Open(path)
-		if err != nil {
-			return nil, err
-		}
+	for _, archive := range s.installed.Archives {
 		if archive.Has(ref) {
 			return archive.Image(ref)
 		}
