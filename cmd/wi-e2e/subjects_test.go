@@ -30,8 +30,9 @@ import (
 )
 
 const (
-	// releaseImage is a name that no registry has: the image comes from an archive, or not at all.
+	// releaseImage and its proxy's are names that no registry has: the images come from archives, or not at all.
 	releaseImage = "webhook.invalid/workload-identity/webhook:v1.7.0"
+	releaseProxy = "webhook.invalid/workload-identity/proxy:v1.7.0"
 	tenant       = "00000000-1111-4222-8333-444444444444"
 	// quickly is how soon a webhook that cannot start has to be given up on, on a busy machine too: the
 	// kubelet needs about 12 s to show it, and the time limit for slow starts is two minutes.
@@ -71,6 +72,20 @@ func TestSubjectsThatFilesInstall(t *testing.T) {
 			"--tier", "admission", "--test", "!unchanged-schema-fields")
 		expectReleaseTested(t, load(t, output), "manifest")
 		expectTenant(t, kubeconfig)
+	})
+	t.Run("a proxy with an archive of its own is tested in pods, on top of what the kept run left", func(t *testing.T) {
+		t.Setenv("AZURE_TENANT_ID", tenant)
+		proxied := manifest("proxied", func(o *unstructured.Unstructured) {
+			setContainer(t, o, func(container map[string]any) {
+				container["args"] = append(container["args"].([]any), "--proxy-image="+releaseProxy)
+			})
+		})
+		got, output := run(t, reports.ExitPass, "--keep",
+			"--subject", "manifest", "--manifest", proxied, "--image-archive", dockerArchive, "--image-archive", proxyArchive(t, dir),
+			"--test", "proxy-token-route")
+		if record := load(t, output); record.Counts.Cases[reports.Pass] < 5 || record.Counts.Tests[reports.Skip] > 0 {
+			t.Errorf("of the proxy was tested: %+v\n%s", record.Counts, got.stdout)
+		}
 	})
 	t.Run("a chart over the kept manifest is refused, and the manifest stays whole", func(t *testing.T) {
 		got, output := run(t, reports.ExitEnvironment, "--subject", "helm", "--chart", chartDirectory(t), "--image-archive", dockerArchive)
@@ -304,6 +319,20 @@ func releaseArchives(t *testing.T, dir string) (dockerArchive, layoutDir string)
 		t.Fatal(err)
 	}
 	return dockerArchive, layoutDir
+}
+
+// proxyArchive writes the image of the release's proxy.
+func proxyArchive(t *testing.T, dir string) string {
+	t.Helper()
+	image, _, err := images.Self(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "proxy.tar")
+	if err := images.Save(t.Context(), image, releaseProxy, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // chartDirectory writes the installation as a chart. The namespace is not part of it, as in most charts: who installs
