@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -47,8 +48,24 @@ type Azure struct {
 	Evidence func(ctx context.Context, since uint64) ([]evidence.Entry, error)
 	// Propagation bounds the wait until Azure knows a new federated credential.
 	Propagation Propagation
-	// Trusted are the identities by the trust they were made for.
+	// Trusted are the identities by the trust they were made for. While tests run it is Trust and TrustedBy that may be used.
 	Trusted map[TrustKey]azure.Identity
+	mu      sync.RWMutex // of Trusted: a test that is executed again gets new ones
+}
+
+// Trust keeps the identity that was made for a trust.
+func (a *Azure) Trust(key TrustKey, identity azure.Identity) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.Trusted[key] = identity
+}
+
+// TrustedBy is the identity that was made for a trust.
+func (a *Azure) TrustedBy(key TrustKey) (identity azure.Identity, ok bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	identity, ok = a.Trusted[key]
+	return identity, ok
 }
 
 // TrustKey says which trust of which test.
@@ -64,7 +81,7 @@ func (t *T) Azure() *Azure {
 
 // Identity is the managed identity that trusts a service account of the test, as its Trust says.
 func (t *T) Identity(account string, identity Identity) azure.Identity {
-	found, ok := t.Azure().Trusted[TrustKey{t.run.test.ID, account, identity.Name}]
+	found, ok := t.Azure().TrustedBy(TrustKey{t.run.test.ID, account, identity.Name})
 	if !ok {
 		t.Broken("test %s uses identity %s for account %s without saying so (Trust)", t.run.test.ID, identity.Name, account)
 	}

@@ -16,13 +16,23 @@ import (
 // awaitPropagation sets the secret, and returns when Azure knows every federated credential of the tier's tests, and every
 // grant to their identities. What it has to wait for is not the subject's doing, so it is a phase of its own (EXC-08).
 func (s *stage) awaitPropagation(ctx context.Context, planned []suites.Planned) error {
-	kube, err := kubernetes.NewForConfig(s.env.RESTConfig("propagation"))
-	if err != nil {
-		return err
-	}
 	a := s.env.Azure
 	if err := a.SetSecret(ctx, a.Vault, a.Secret, s.azure.secret); err != nil {
 		return err
+	}
+	attempts, err := s.awaitTrusts(ctx, planned)
+	if err != nil {
+		return err
+	}
+	s.run.note(fmt.Sprintf("%d federated credentials and grants are known: %s; the budget is %s for each", len(attempts), describeAttempts(attempts), a.Propagation.Budget))
+	return nil
+}
+
+// awaitTrusts returns when Azure knows the federated credentials of the tests and the grants to their identities, and how that went.
+func (s *stage) awaitTrusts(ctx context.Context, planned []suites.Planned) ([]suites.Attempts, error) {
+	kube, err := kubernetes.NewForConfig(s.env.RESTConfig("propagation"))
+	if err != nil {
+		return nil, err
 	}
 	probes := s.probes(kube, planned)
 	attempts := make([]suites.Attempts, len(probes))
@@ -30,17 +40,13 @@ func (s *stage) awaitPropagation(ctx context.Context, planned []suites.Planned) 
 	group.SetLimit(32) // they pause most of their time
 	for i, p := range probes {
 		group.Go(func() (err error) {
-			if attempts[i], err = a.Propagation.Await(ctx, p.wanted, p.passing, p.attempt); err != nil {
+			if attempts[i], err = s.env.Azure.Propagation.Await(ctx, p.wanted, p.passing, p.attempt); err != nil {
 				return fmt.Errorf("%s: %w", p.what, err)
 			}
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	s.run.note(fmt.Sprintf("%d federated credentials and grants are known: %s; the budget is %s for each", len(probes), describeAttempts(attempts), a.Propagation.Budget))
-	return nil
+	return attempts, group.Wait()
 }
 
 // propagationProbe is one thing that Azure has to know.
@@ -60,7 +66,7 @@ func (s *stage) probes(kube kubernetes.Interface, planned []suites.Planned) []pr
 			continue
 		}
 		for _, trust := range p.Test.Trust {
-			identity := a.Trusted[suites.TrustKey{Test: p.Test.ID, Account: trust.Account, Identity: trust.Identity.Name}]
+			identity, _ := a.TrustedBy(suites.TrustKey{Test: p.Test.ID, Account: trust.Account, Identity: trust.Identity.Name})
 			token := s.tokenOf(kube, p.Test.ID, trust.Account)
 			probes = append(probes, propagationProbe{
 				what:   fmt.Sprintf("trust of identity %s in service account %s of test %s", identity.Name, trust.Account, p.Test.ID),

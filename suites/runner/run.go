@@ -273,6 +273,7 @@ type stage struct {
 	subject   subject.Subject
 	started   bool // the subject's installation was begun
 	installed *subject.Installed
+	self      namedImage // of the running binary, once somebody has asked for it
 	env       *suites.Env
 	azure     azureStage
 	proxy     *proxyImage // nil unless it is to be made to trust the emulator
@@ -384,15 +385,15 @@ func (s *stage) cleanUp(ctx context.Context) {
 	}
 	_ = r.phase(ctx, "clean-up", func(ctx context.Context) error {
 		// Azure first, while the emulator is there to be asked.
-		azureLeft := s.removeAzure(ctx)
+		left := errors.Join(s.removeAzure(ctx), s.removeIMDS(ctx))
 		if !r.ownCluster {
-			return errors.Join(azureLeft, s.env.RemoveNamespaces(ctx, r.recordRemoved), s.removeIMDS(ctx), s.uninstall(ctx))
+			return errors.Join(left, s.env.RemoveNamespaces(ctx, r.recordRemoved), s.uninstall(ctx))
 		}
 		name := s.cluster.Name()
 		if err := s.provider.Delete(ctx, name); err != nil {
-			return errors.Join(azureLeft, fmt.Errorf("delete cluster %s: %w", name, err))
+			return errors.Join(left, fmt.Errorf("delete cluster %s: %w", name, err))
 		}
-		return errors.Join(azureLeft, r.ledger.Removed(r.entry("Cluster", "", name)))
+		return errors.Join(left, r.ledger.Removed(r.entry("Cluster", "", name)))
 	})
 }
 
