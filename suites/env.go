@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -41,6 +42,8 @@ const namespaceKind = "Namespace.v1."
 type Env struct {
 	Cluster cluster.Cluster
 	Subject *subject.Installed
+	// DialSubject connects to the subject's webhook, whatever the address; nil goes to a pod behind its Service.
+	DialSubject func(ctx context.Context, network, address string) (net.Conn, error)
 	// Azure is nil without one.
 	Azure *Azure
 	// IMDS is nil unless the nodes have ours.
@@ -49,6 +52,8 @@ type Env struct {
 	MinimumSDKs bool
 	// Images are the references of those on the cluster, by workload, and of wi-e2e itself.
 	Images map[string]string
+	// Fuzz is for the test of random pods.
+	Fuzz Fuzz
 	// RunID makes names unique; it is a DNS label of at most 12 characters.
 	RunID string
 	// UserAgent precedes the test's id in the User-Agent of every API request.
@@ -65,6 +70,15 @@ type Env struct {
 	mu         sync.Mutex
 	namespaces map[string]*testNamespace // by test
 }
+
+// Fuzz says which random pods are made: the same for the same seed.
+type Fuzz struct {
+	Seed int64
+	Pods int // 0 means DefaultFuzzPods
+}
+
+// DefaultFuzzPods take about a second.
+const DefaultFuzzPods = 100
 
 // testNamespace is made once, by whoever needs it first.
 type testNamespace struct {

@@ -19,6 +19,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/imds"
 	"github.com/wi-e2e/wi-e2e/fixtures/probe"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference"
+	"github.com/wi-e2e/wi-e2e/fixtures/reference/mutants"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/proxy"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/redirect"
 	"github.com/wi-e2e/wi-e2e/reports"
@@ -51,12 +52,13 @@ func run(args []string) int {
 	err := root.ExecuteContext(ctx)
 	var code exitError
 	var usage *runner.UsageError
+	var mutant *mutants.UsageError
 	switch {
 	case err == nil:
 		return reports.ExitPass
 	case errors.As(err, &code):
 		return int(code)
-	case errors.As(err, &usage), errors.Is(err, errUsage):
+	case errors.As(err, &usage), errors.As(err, &mutant), errors.Is(err, errUsage):
 		fmt.Fprintf(os.Stderr, "wi-e2e: %v\n", err)
 		return reports.ExitUsage
 	case ctx.Err() != nil:
@@ -92,8 +94,8 @@ Exit codes: 0 pass, 1 the subject failed, 2 usage or configuration, 3 environmen
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (%w)", err, errUsage) })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), diagnoseCommand(), imagesCommand(), versionCommand(),
-		ask.Command(), reference.Command(), proxy.Command(), redirect.Command(), emulator.Command(), imds.Command(), probe.Command())
+	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), diagnoseCommand(), imagesCommand(), selftestCommand(), versionCommand(),
+		ask.Command(), reference.Command(mutants.WebhookFault), proxy.Command(), redirect.Command(), emulator.Command(), imds.Command(), probe.Command())
 	return root
 }
 

@@ -21,5 +21,6 @@ func Tests() []suites.Test {
 		proxyTests(),
 		endpointTests(),
 		profileTests(),
+		fuzzTests(),
 	)
 }

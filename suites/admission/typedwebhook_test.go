@@ -23,50 +23,20 @@ import (
 )
 
 // typedWebhook is a second implementation of the rules, written as webhooks usually are: it decodes
-// the pod into Go types, changes it and marshals it again. It is what the suites must not raise a false alarm about, in an
-// older profile than the reference's, and what the mutants are made of: each changes one part.
+// the pod into Go types, changes it and marshals it again. It is what the suites must not raise a false alarm about, in
+// older profiles than the reference's.
 type typedWebhook struct {
 	kube     kubernetes.Interface
 	profile  subject.Profile
 	tenant   string
 	host     string
 	audience string
-	native   bool
-
-	// account reads the service account's annotations.
-	account func(ctx context.Context, ns, name string) (map[string]string, error)
-	// expiration decides section 6.
-	expiration func(pod, account map[string]string) (int64, error)
-	// skipped reads the skip-containers annotation.
-	skipped func(annotation string) []string
-	// declares says whether a container declares the variable already.
-	declares func(c *corev1.Container, name string) bool
-	// port reads the proxy's port.
-	port func(annotation string, set bool) (int32, error)
-	// before and after change the pod on its way in and out.
-	before, after func(pod *corev1.Pod)
-	// code of a refusal.
-	code int32
-	// unchanged leaves a request alone.
-	unchanged func(review *admissionv1.AdmissionRequest, pod *corev1.Pod) bool
 }
 
 func newTypedWebhook(kube kubernetes.Interface, profile subject.Profile) *typedWebhook {
-	w := &typedWebhook{
-		kube: kube, profile: profile, tenant: "tenant-of-the-installation", host: "https://login.microsoftonline.us/",
-		audience: subject.DefaultAudience, native: profile.AtLeast("1.5.0"), code: http.StatusBadRequest,
-		expiration: expirationOf, skipped: skippedBy, declares: declaresVariable, port: portOf,
-		before: func(*corev1.Pod) {}, after: func(*corev1.Pod) {},
-		unchanged: func(*admissionv1.AdmissionRequest, *corev1.Pod) bool { return false },
+	return &typedWebhook{
+		kube: kube, profile: profile, tenant: "tenant-of-the-installation", host: "https://login.microsoftonline.us/", audience: subject.DefaultAudience,
 	}
-	w.account = func(ctx context.Context, ns, name string) (map[string]string, error) {
-		sa, err := kube.CoreV1().ServiceAccounts(ns).Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return nil, err
-		}
-		return sa.Annotations, nil
-	}
-	return w
 }
 
 func expirationOf(pod, account map[string]string) (int64, error) {
@@ -81,14 +51,10 @@ func expirationOf(pod, account map[string]string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return n, inBounds(n)
-}
-
-func inBounds(n int64) error {
 	if n < 3600 || n > 86400 {
-		return fmt.Errorf("token expiration %d not valid. Expected value to be between 3600 and 86400", n)
+		return 0, fmt.Errorf("token expiration %d not valid. Expected value to be between 3600 and 86400", n)
 	}
-	return nil
+	return n, nil
 }
 
 func skippedBy(annotation string) []string {
@@ -127,7 +93,7 @@ func (w *typedWebhook) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	patch, err := w.patch(r.Context(), review.Request)
 	if err != nil {
 		review.Response.Allowed = false
-		review.Response.Result = &metav1.Status{Code: w.code, Message: err.Error()}
+		review.Response.Result = &metav1.Status{Code: http.StatusBadRequest, Message: err.Error()}
 	} else if len(patch) > 0 {
 		review.Response.Patch, review.Response.PatchType = patch, ptr.To(admissionv1.PatchTypeJSONPatch)
 	}
@@ -141,22 +107,17 @@ func (w *typedWebhook) patch(ctx context.Context, request *admissionv1.Admission
 	if err := json.Unmarshal(request.Object.Raw, pod); err != nil {
 		return nil, err
 	}
-	if w.unchanged(request, pod) {
-		return nil, nil
-	}
 	name := pod.Spec.ServiceAccountName
 	if name == "" {
 		name = "default"
 	}
-	account, err := w.account(ctx, request.Namespace, name)
+	account, err := w.kube.CoreV1().ServiceAccounts(request.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, err
 	}
-	w.before(pod)
-	if err := w.mutate(pod, account); err != nil {
+	if err := w.mutate(pod, account.Annotations); err != nil {
 		return nil, err
 	}
-	w.after(pod)
 	mutated, err := json.Marshal(pod)
 	if err != nil {
 		return nil, err
@@ -174,7 +135,7 @@ func (w *typedWebhook) mutate(pod *corev1.Pod, account map[string]string) error 
 			return err
 		}
 	}
-	seconds, err := w.expiration(pod.Annotations, account)
+	seconds, err := expirationOf(pod.Annotations, account)
 	if err != nil {
 		return err
 	}
@@ -191,7 +152,7 @@ func (w *typedWebhook) mutate(pod *corev1.Pod, account map[string]string) error 
 	if !ok {
 		tenant = w.tenant
 	}
-	skip := w.skipped(pod.Annotations[suites.SkipAnnotation])
+	skip := skippedBy(pod.Annotations[suites.SkipAnnotation])
 	for _, c := range allContainers(pod) {
 		if slices.Contains(skip, c.Name) {
 			continue
@@ -200,7 +161,7 @@ func (w *typedWebhook) mutate(pod *corev1.Pod, account map[string]string) error 
 			{Name: suites.ClientIDVariable, Value: account[suites.ClientIDAnnotation]}, {Name: suites.TenantIDVariable, Value: tenant},
 			{Name: suites.TokenFileVariable, Value: file}, {Name: suites.AuthorityHostVariable, Value: w.host},
 		} {
-			if (e.Value != "" || !w.profile.AtLeast("1.5.1")) && !w.declares(c, e.Name) {
+			if (e.Value != "" || !w.profile.AtLeast("1.5.1")) && !declaresVariable(c, e.Name) {
 				c.Env = append(c.Env, e)
 			}
 		}
@@ -235,7 +196,7 @@ func claimReservedVolume(pod *corev1.Pod, name string) string {
 
 func (w *typedWebhook) injectProxy(pod *corev1.Pod) error {
 	annotation, set := pod.Annotations[suites.ProxyPortAnnotation]
-	port, err := w.port(annotation, set)
+	port, err := portOf(annotation, set)
 	if err != nil {
 		return err
 	}
@@ -266,7 +227,7 @@ func (w *typedWebhook) injectProxy(pod *corev1.Pod) error {
 	hasProxy, hasInit := find(pod, proxyName) != nil, find(pod, proxyInitName) != nil
 	switch {
 	case hasProxy:
-	case w.native:
+	case w.profile.AtLeast("1.5.0"):
 		proxy.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
 		pod.Spec.InitContainers = append([]corev1.Container{proxy}, pod.Spec.InitContainers...)
 	case w.profile.AtLeast("1.2.0"):

@@ -1,0 +1,198 @@
+package selftest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/reference/mutants"
+	"github.com/wi-e2e/wi-e2e/reports"
+)
+
+// Matrix is the kill matrix, a row a mutant.
+type Matrix struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Tier       string    `json:"tier"`
+	Started    time.Time `json:"started"`
+	Seconds    float64   `json:"seconds"`
+	// CPUSeconds is the processor time of this process: tests and webhooks, without the cluster.
+	CPUSeconds float64 `json:"cpuSeconds"`
+	Mutants    []Row   `json:"mutants"`
+	Tests      []Test  `json:"tests"`
+	// FalseAlarms are tests that the conformant reference does not pass.
+	FalseAlarms []Alarm `json:"falseAlarms"`
+	// Complete says that all mutants were run, so that a test without a kill is unproved.
+	Complete bool `json:"complete"`
+}
+
+// Outcome of a mutant.
+type Outcome string
+
+// The outcomes.
+const (
+	Killed Outcome = "killed" // by a test of the requirement that it breaks
+	// WronglyKilled: noticed, but held against other requirements only.
+	WronglyKilled Outcome = "wrongly killed"
+	Survived      Outcome = "survived"
+	// Undecided: not killed by its own tests, of which some broke.
+	Undecided Outcome = "undecided"
+)
+
+// Row is a mutant and what became of it.
+type Row struct {
+	ID          string       `json:"id"`
+	Fault       string       `json:"fault"`
+	Requirement string       `json:"requirement"`
+	Part        mutants.Part `json:"part"`
+	Outcome     Outcome      `json:"outcome"`
+	// KilledBy are tests that hold the fault against its requirement, MissedBy the other tests of the requirement.
+	KilledBy []Kill   `json:"killedBy"`
+	MissedBy []string `json:"missedBy,omitempty"`
+	// NotRun are tests of its requirement that cost much, once another one had killed it.
+	NotRun []string `json:"notRun,omitempty"`
+	// AlsoKilledBy are tests of other requirements. They are run if no test kills the mutant that should.
+	AlsoKilledBy []Kill `json:"alsoKilledBy,omitempty"`
+	// Broke are tests that ended in an error, which proves nothing.
+	Broke   []Kill  `json:"broke,omitempty"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Kill is a test and the first thing that it found.
+type Kill struct {
+	Test    string `json:"test"`
+	Finding string `json:"finding"`
+}
+
+// Test is a column: a test, and the mutants that it killed.
+type Test struct {
+	ID           string   `json:"id"`
+	Requirements []string `json:"requirements"`
+	Kills        []string `json:"kills"`
+}
+
+// Alarm is a test that the conformant reference does not pass.
+type Alarm struct {
+	Webhook string         `json:"webhook"`
+	Test    string         `json:"test"`
+	Status  reports.Status `json:"status"`
+	Finding string         `json:"finding"`
+}
+
+func newMatrix(options Options, trials []*trial) *Matrix {
+	m := &Matrix{APIVersion: reports.APIVersion, Kind: "KillMatrix", Tier: "admission", Mutants: []Row{}, FalseAlarms: []Alarm{}}
+	m.Complete = len(options.Mutants) == len(mutants.All())
+	for _, t := range options.Tests {
+		m.Tests = append(m.Tests, Test{ID: t.ID, Requirements: t.Requirements, Kills: []string{}})
+	}
+	for _, t := range trials {
+		m.FalseAlarms = append(m.FalseAlarms, t.alarms...)
+		if t.mutant == nil {
+			continue
+		}
+		m.Mutants = append(m.Mutants, t.Row)
+		for i := range m.Tests {
+			if slices.ContainsFunc(t.KilledBy, func(k Kill) bool { return k.Test == m.Tests[i].ID }) {
+				m.Tests[i].Kills = append(m.Tests[i].Kills, t.ID)
+			}
+		}
+	}
+	return m
+}
+
+// add puts the result of a test into the row. own says that it is a test of the requirement that the mutant breaks.
+func (r *Row) add(result reports.Test, own bool) {
+	status := result.Status
+	if own {
+		status, _ = result.Of(r.Requirement)
+	}
+	switch {
+	case result.Status == reports.Error:
+		r.Broke = append(r.Broke, Kill{result.ID, finding(result, reports.Error)})
+	case own && status == reports.Fail:
+		r.KilledBy = append(r.KilledBy, Kill{result.ID, finding(result, reports.Fail)})
+	case result.Status == reports.Fail: // of a test of its own: held against another requirement
+		r.AlsoKilledBy = append(r.AlsoKilledBy, Kill{result.ID, finding(result, reports.Fail)})
+	}
+	if own && (len(r.KilledBy) == 0 || r.KilledBy[len(r.KilledBy)-1].Test != result.ID) {
+		r.MissedBy = append(r.MissedBy, result.ID)
+	}
+}
+
+func (r *Row) outcome() Outcome {
+	switch {
+	case len(r.KilledBy) > 0:
+		return Killed
+	case slices.ContainsFunc(r.Broke, func(k Kill) bool { return slices.Contains(r.MissedBy, k.Test) }):
+		return Undecided
+	case len(r.AlsoKilledBy) > 0:
+		return WronglyKilled
+	}
+	return Survived
+}
+
+// Of are the rows of that outcome.
+func (m *Matrix) Of(outcome Outcome) []Row {
+	return slices.DeleteFunc(slices.Clone(m.Mutants), func(r Row) bool { return r.Outcome != outcome })
+}
+
+// Unproved are the tests that kill no mutant of their requirements; none if not all mutants were run.
+func (m *Matrix) Unproved() []Test {
+	if !m.Complete {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(m.Tests), func(t Test) bool { return len(t.Kills) > 0 })
+}
+
+// ExitCode is that of the verb: an error of the harness says more than what it found nevertheless.
+func (m *Matrix) ExitCode() int {
+	broke := slices.ContainsFunc(m.FalseAlarms, func(a Alarm) bool { return a.Status == reports.Error })
+	switch {
+	case broke || len(m.Of(Undecided)) > 0:
+		return reports.ExitEnvironment
+	case len(m.Of(Killed)) < len(m.Mutants), len(m.FalseAlarms) > 0, len(m.Unproved()) > 0:
+		return reports.ExitFailed
+	}
+	return reports.ExitPass
+}
+
+// Save writes the matrix as JSON.
+func (m *Matrix) Save(path string) error {
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the kill matrix: %w", err)
+	}
+	if err := os.WriteFile(path, append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("save the kill matrix: %w", err)
+	}
+	return nil
+}
+
+// finding is the first one of that status, and where it is.
+func finding(result reports.Test, status reports.Status) string {
+	for _, f := range result.Findings {
+		if f.Status == status {
+			return f.Message
+		}
+	}
+	for _, c := range result.Cases {
+		for _, f := range c.Findings {
+			if f.Status == status {
+				return c.Name + ": " + f.Message
+			}
+		}
+	}
+	return ""
+}
+
+// cpuSeconds is the processor time that this process has taken.
+func cpuSeconds() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
+}
