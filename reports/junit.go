@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +24,9 @@ func WriteJUnit(path string, r *Record) error {
 // JUnit renders the record as JUnit XML that Azure DevOps, GitHub and Prow read alike: outcomes are
 // child elements (those readers ignore status attributes), names are unique and stable, every
 // character is legal. There is a suite "phases" and one per tier. Warnings and flakes, which JUnit
-// does not have, pass with a property and a <system-out> that tell them.
+// does not have, pass with a property and a <system-out> that tell them; a waived failure has a property for its waiver too.
+// What several attempts came to is told as Surefire does: <flakyFailure> and <flakyError> of a test that passed in the end,
+// <rerunFailure> and <rerunError> of one that did not.
 //
 // It is never empty, nor greener than the record: a verdict that no phase and no test explains
 // becomes a testcase of its own.
@@ -91,7 +94,8 @@ type junitCase struct {
 	Failure    *junitProblem    `xml:"failure"`
 	Error      *junitProblem    `xml:"error"`
 	Skipped    *junitSkipped    `xml:"skipped"`
-	SystemOut  *junitText       `xml:"system-out"`
+	Reruns     []junitRerun
+	SystemOut  *junitText `xml:"system-out"`
 }
 
 type junitProperties struct {
@@ -107,6 +111,14 @@ type junitProblem struct {
 	Message string `xml:"message,attr"`
 	Type    string `xml:"type,attr"`
 	Text    string `xml:",cdata"`
+}
+
+// junitRerun is an attempt that broke; its element's name says how, and what came of the attempts.
+type junitRerun struct {
+	XMLName    xml.Name
+	Message    string    `xml:"message,attr"`
+	Type       string    `xml:"type,attr"`
+	StackTrace junitText `xml:"stackTrace"`
 }
 
 type junitSkipped struct {
@@ -154,6 +166,14 @@ func (b *junitBuilder) add(suite string, started time.Time, classname string, o 
 	for _, id := range test.Requirements {
 		properties = append(properties, junitProperty{"requirement", visible(id)})
 	}
+	for _, f := range o.findings {
+		if f.Waiver != "" {
+			w := b.record.waiver(f.Waiver)
+			properties = append(properties, junitProperty{"waiver", visible(w.Name) + ": " + w.terms()})
+		}
+	}
+	properties = slices.Compact(properties)
+	c.Reruns = reruns(o)
 	switch o.status {
 	case Fail:
 		c.Failure = problem(o, test.Rerun)
@@ -257,6 +277,33 @@ func totals(c junitCase) junitTotals {
 	return t
 }
 
+// reruns are the attempts of an outcome that broke. The first one of an outcome that did not pass in the end is its problem itself.
+func reruns(o outcome) []junitRerun {
+	if !broke(o.status) {
+		return nil
+	}
+	var all []junitRerun
+	for _, a := range o.attempts {
+		kind := "Failure"
+		switch a.status {
+		case Skip, Pass:
+			continue
+		case Error:
+			kind = "Error"
+		}
+		prefix := "rerun"
+		if o.status == Flake {
+			prefix = "flaky"
+		}
+		p := problem(a, "")
+		all = append(all, junitRerun{XMLName: xml.Name{Local: prefix + kind}, Message: p.Message, Type: p.Type, StackTrace: junitText{p.Text}})
+	}
+	if o.status != Flake && len(all) > 0 {
+		all = all[1:]
+	}
+	return all
+}
+
 // problem is the one child of a testcase that broke. Its message, which is all that most readers
 // list, is the first finding of the outcome's own status; its text has them all.
 func problem(o outcome, rerun string) *junitProblem {
@@ -292,7 +339,7 @@ func skipMessage(o outcome, t Test) string {
 func systemOut(o outcome) *junitText {
 	text := outcomeText(o)
 	if o.status == Flake {
-		text = "flake: passed, but not on the first attempt\n" + text
+		text = "flake: passed, but not in every attempt\n" + text
 	}
 	if text == "" {
 		return nil
@@ -304,6 +351,9 @@ func outcomeText(o outcome) string {
 	var b bytes.Buffer
 	for _, f := range o.findings {
 		fmt.Fprintf(&b, "%s: %s\n", visible(string(f.Status)), strings.TrimSpace(visible(f.Message)))
+		if f.Waiver != "" {
+			fmt.Fprintf(&b, "waived by %s\n", visible(f.Waiver))
+		}
 		if f.Diff != "" {
 			fmt.Fprintf(&b, "expected (-) against actual (+):\n%s\n", strings.TrimRight(visible(f.Diff), "\n"))
 		}

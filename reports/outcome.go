@@ -15,6 +15,7 @@ type outcome struct {
 	seconds  float64
 	findings []Finding // at least one unless the status is Pass or Skip
 	notes    []string
+	attempts []outcome // the same outcome in each attempt that has it, if there was more than one
 }
 
 // setUp names the outcome that collects what happened outside a test's cases.
@@ -29,21 +30,23 @@ func outcomes(t Test) []outcome {
 	if len(t.Cases) == 0 {
 		outside.name, outside.whole, outside.seconds = t.Title, true, t.Seconds
 		outside.status = worse(outside.status, t.Status)
-		return []outcome{outside.explained()}
+		outside.attempts = attempted(t, outside.name)
+		return []outcome{outside.explained().numbered(t)}
 	}
 
 	var all []outcome
 	cases := Skip
 	for _, c := range t.Cases {
-		o := outcome{name: c.Name, status: Worst(c.Status), seconds: c.Seconds, findings: c.Findings, notes: c.Notes}
+		o := outcome{name: c.Name, status: Worst(c.Status), seconds: c.Seconds, findings: c.Findings, notes: c.Notes, attempts: attempted(t, c.Name)}
 		cases = Worst(cases, o.status)
-		all = append(all, o.explained())
+		all = append(all, o.explained().numbered(t))
 	}
 	if Worst(cases, t.Status) != cases {
 		outside.status = worse(outside.status, t.Status)
 	}
 	if outside.status != "" {
-		all = append(all, outside.explained())
+		outside.attempts = attempted(t, outside.name)
+		all = append(all, outside.explained().numbered(t))
 	}
 	return all
 }
@@ -64,6 +67,18 @@ func (o outcome) explained() outcome {
 	return o
 }
 
+// numbered puts before each finding that not every attempt came to which of them did.
+func (o outcome) numbered(t Test) outcome {
+	if len(t.Attempts) == 0 {
+		return o
+	}
+	o.findings = slices.Clone(o.findings)
+	for i, f := range o.findings {
+		o.findings[i].Message = f.inAttempts(t) + f.Message
+	}
+	return o
+}
+
 // headlines tells the outcomes that have one of the statuses in a line per finding:
 // "EXP-03 test-id: case: message". At most limit lines, and one more that says how many are missing.
 func headlines(t Test, limit int, statuses ...Status) []string {
@@ -77,6 +92,9 @@ func headlines(t Test, limit int, statuses ...Status) []string {
 			prefix += ": " + o.name
 		}
 		for _, f := range o.findings {
+			if f.Waiver != "" {
+				continue // what is waived has a place of its own
+			}
 			lines = append(lines, visible(prefix)+": "+firstLine(f.Message))
 		}
 	}

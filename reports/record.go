@@ -35,6 +35,8 @@ type Record struct {
 	Phases       []Phase       `json:"phases"`
 	Requirements []Requirement `json:"requirements"`
 	Tests        []Test        `json:"tests"`
+	// Waivers are the known deviations that the run was told about.
+	Waivers []Waiver `json:"waivers,omitempty"`
 	// Untested are the rules of the catalogue that no test of this version decides.
 	Untested []Untested `json:"untested,omitempty"`
 }
@@ -137,6 +139,8 @@ type Test struct {
 	Notes        []string  `json:"notes,omitempty"`    // outside any case
 	Cases        []Case    `json:"cases,omitempty"`
 	Rerun        string    `json:"rerun,omitempty"` // command that repeats just this test
+	// Attempts are there when the test was executed more than once. Status, findings and cases are then what they come to.
+	Attempts []Attempt `json:"attempts,omitempty"`
 }
 
 // Case is one checked case of a test.
@@ -204,12 +208,18 @@ func (t *Test) Of(requirement string) (status Status, cases int) {
 	return status, cases
 }
 
-// Finding is an expectation that did not hold (Fail, Warn) or something that broke (Error).
+// Finding is an expectation that did not hold (Fail, Warn) or something that broke (Error), or either but not in every attempt (Flake).
 type Finding struct {
 	Status  Status `json:"status"`
 	Message string `json:"message"`
 	// Diff of expected (-) against actual (+), when the values were compared.
 	Diff string `json:"diff,omitempty"`
+	// Cause of an Error, if its type tells.
+	Cause Cause `json:"cause,omitempty"`
+	// Waiver names the entry because of which a Fail is only a Warn.
+	Waiver string `json:"waiver,omitempty"`
+	// Attempts that found it, counted from 1, if there was more than one.
+	Attempts []int `json:"attempts,omitempty"`
 }
 
 // Skipped says why a planned test was not executed.

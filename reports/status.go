@@ -9,8 +9,8 @@ type Status string
 const (
 	Skip  Status = "skip"  // not executed, for a reason that the plan gave beforehand
 	Pass  Status = "pass"  // every expectation held
-	Warn  Status = "warn"  // a SHOULD or INFO requirement was not met
-	Flake Status = "flake" // passed, but not on the first attempt
+	Warn  Status = "warn"  // a SHOULD or INFO requirement was not met, or what was not met is waived
+	Flake Status = "flake" // passed, but not in every attempt
 	Fail  Status = "fail"  // the subject broke a MUST
 	Error Status = "error" // the harness or its environment broke: nothing is known about the subject
 )
@@ -34,7 +34,7 @@ func Worst(statuses ...Status) Status {
 // Exit codes of the binary (design, section 8).
 const (
 	ExitPass        = 0
-	ExitFailed      = 1 // the subject failed
+	ExitFailed      = 1 // the subject failed, if only in some attempts, or a waiver does not hold
 	ExitUsage       = 2 // flags, arguments or configuration
 	ExitEnvironment = 3 // the environment, or setting it up
 	ExitLeaked      = 5 // the clean-up left something behind

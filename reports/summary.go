@@ -36,6 +36,8 @@ func WriteSummary(w io.Writer, r *Record, opts SummaryOptions) error {
 	s.section("Failed", s.tests(Fail))
 	s.section("Errors: something broke beside the subject, which is neither proved nor disproved here", s.tests(Error))
 	s.section("Not executed", s.notExecuted())
+	s.section("Flaky: passed, but not in every attempt", s.tests(Flake))
+	s.section("Waived", s.waived())
 	s.section("Warnings", s.warnings())
 	s.section("Skipped", s.skips())
 	s.section("Workloads", s.workloads())
@@ -107,6 +109,9 @@ func (s *summary) tests(status Status) []string {
 		for _, rule := range s.brokenRules(t) {
 			lines = append(lines, "    "+rule)
 		}
+		if attempts := attemptsLine(t); attempts != "" {
+			lines = append(lines, "    "+attempts)
+		}
 		lines = append(lines, s.brokenCases(t)...)
 		if t.Rerun != "" {
 			lines = append(lines, "    rerun: "+visible(t.Rerun))
@@ -125,7 +130,7 @@ func (s *summary) brokenRules(t Test) []string {
 			text += visible(fmt.Sprintf(" %s: %s", q.Level, firstSentence(q.Statement)))
 		}
 		all = append(all, text)
-		if q.Status == Fail || q.Status == Error {
+		if broke(q.Status) {
 			broken = append(broken, text)
 		}
 	}
@@ -139,7 +144,7 @@ func (s *summary) brokenCases(t Test) []string {
 	var lines []string
 	broken := 0
 	for _, o := range outcomes(t) {
-		if o.status != Fail && o.status != Error {
+		if !broke(o.status) {
 			continue
 		}
 		if broken++; broken > shownCases {
@@ -166,6 +171,9 @@ func (s *summary) brokenCases(t Test) []string {
 	}
 	return lines
 }
+
+// broke says whether an outcome is told with its evidence.
+func broke(status Status) bool { return status == Flake || status == Fail || status == Error }
 
 // excerpt is the start of a text, indented.
 func (s *summary) excerpt(indent, text string) []string {
@@ -277,16 +285,15 @@ func executed(t Test) bool { return !t.Started.IsZero() || len(t.Cases) > 0 }
 func (s *summary) warnings() []string {
 	var lines []string
 	for _, p := range s.record.Phases {
-		if p.Status == Warn || p.Status == Flake {
-			lines = append(lines, fmt.Sprintf("%s %s: %s", s.mark(p.Status), visible(p.Name), firstLine(p.Message)))
+		if p.Status == Warn {
+			first, rest, _ := strings.Cut(p.Message, "\n")
+			lines = append(lines, fmt.Sprintf("%s %s: %s", s.mark(p.Status), visible(p.Name), firstLine(first)))
+			lines = append(lines, s.excerpt("    ", rest)...)
 		}
 	}
 	for _, t := range s.record.Tests {
 		for _, l := range headlines(t, shownCases, Warn) {
 			lines = append(lines, s.mark(Warn)+" "+l)
-		}
-		for _, l := range headlines(t, shownCases, Flake) {
-			lines = append(lines, s.mark(Flake)+" flaky: "+l)
 		}
 	}
 	return lines

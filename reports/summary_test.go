@@ -14,10 +14,11 @@ func TestSummary(t *testing.T) {
 		record *Record
 		file   string
 	}{
-		"of a passing run":           {passingRecord(), "summary-pass.golden.txt"},
-		"of a run with every status": {mixedRecord(), "summary-fail.golden.txt"},
-		"of a set-up that failed":    {setUpFailure(), "summary-setup.golden.txt"},
-		"of an empty record":         {&Record{Verdict: Verdict{Status: Error, Reason: "interrupted"}}, "summary-empty.golden.txt"},
+		"of a passing run":             {passingRecord(), "summary-pass.golden.txt"},
+		"of a run with every status":   {mixedRecord(), "summary-fail.golden.txt"},
+		"of repeated and waived tests": {repeatedRecord(), "summary-repeated.golden.txt"},
+		"of a set-up that failed":      {setUpFailure(), "summary-setup.golden.txt"},
+		"of an empty record":           {&Record{Verdict: Verdict{Status: Error, Reason: "interrupted"}}, "summary-empty.golden.txt"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := summaryOf(t, tc.record, SummaryOptions{Files: files})

@@ -22,6 +22,8 @@ const (
 
 // Requirement is one rule of a conformant installation.
 type Requirement struct {
+	// Section is the title of the one that the rule is in.
+	Section   string `json:"-"`
 	ID        string `json:"id"`
 	Level     Level  `json:"level"`
 	Statement string `json:"statement"`
@@ -59,6 +61,7 @@ func Catalogue() ([]Requirement, error) {
 			if r.Source == "" {
 				r.Source = section.Source
 			}
+			r.Section = section.Title
 			r.Statement = strings.TrimSpace(r.Statement)
 			all = append(all, r)
 		}

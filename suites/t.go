@@ -132,9 +132,13 @@ func guard(ctx context.Context, t *T, body func(ctx context.Context, t *T)) {
 }
 
 func (t *T) add(status reports.Status, message, diff string) {
+	t.found(reports.Finding{Status: status, Message: message, Diff: diff})
+}
+
+func (t *T) found(f reports.Finding) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.findings = append(t.findings, reports.Finding{Status: status, Message: message, Diff: diff})
+	t.findings = append(t.findings, f)
 }
 
 // Check records one expectation about the subject; format says what is wrong if it does not hold.
@@ -168,10 +172,14 @@ func (t *T) Require(ok bool, format string, args ...any) {
 	}
 }
 
-// Must ends the body as an error if the harness could not do what it needed to do.
+// Must ends the body as an error if the harness could not do what it needed to do. The error's type may tell its cause,
+// which decides whether the test is executed again (see Repeat).
 func (t *T) Must(err error, format string, args ...any) {
 	if err != nil {
-		t.Broken("%s: %v", fmt.Sprintf(format, args...), err)
+		t.found(reports.Finding{
+			Status: reports.Error, Message: fmt.Sprintf("%s: %v", fmt.Sprintf(format, args...), err), Cause: t.run.env.causeOf(err),
+		})
+		runtime.Goexit()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/runner"
 )
 
@@ -74,9 +75,17 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	list(func(c *runner.Config) *[]string { return &c.Select.Tiers }, "tier", "only these tiers (repeatable)")
 	list(func(c *runner.Config) *[]string { return &c.Select.Tests }, "test", "only these tests, or all but those that begin with '!': 'a,b,!c'")
 	list(func(c *runner.Config) *[]string { return &c.Select.Requirements }, "requirement", "only tests of these requirements, such as EXP-03 (repeatable)")
-	flags.Int64Var(&f.given.Seed, "seed", 0, "seed of the tests' order (default: drawn)")
+	flags.Int64Var(&f.given.Seed, "seed", 0, "seed of the tests' order and of the random pods (default: drawn)")
 	f.apply["seed"] = func(c *runner.Config) { c.Seed = f.given.Seed }
+	flags.IntVar(&f.given.FuzzPods, "fuzz-pods", suites.DefaultFuzzPods, "`N` random pods, in the test fuzzed-pods")
+	f.apply["fuzz-pods"] = func(c *runner.Config) { c.FuzzPods = f.given.FuzzPods }
 	yes(func(c *runner.Config) *bool { return &c.Strict }, "strict", "a violated SHOULD fails the run")
+	flags.IntVar(&f.given.Repeat, "repeat", 1, "execute every test `N` times; one that does not pass every time is a flake")
+	f.apply["repeat"] = func(c *runner.Config) { c.Repeat = f.given.Repeat }
+	text(func(c *runner.Config) *string { return &c.Waivers.File }, "waivers", "`FILE` of the subject's known deviations (Waivers of "+reports.APIVersion+")")
+	f.given.Waivers.Strict = new(bool)
+	flags.BoolVar(f.given.Waivers.Strict, "waivers-strict", true, "a waiver that expired or is not needed fails the run")
+	f.apply["waivers-strict"] = func(c *runner.Config) { c.Waivers.Strict = f.given.Waivers.Strict }
 	text(func(c *runner.Config) *string { return &c.Output }, "output", "`DIR` for the reports (default: "+defaultOutput+")")
 }
 

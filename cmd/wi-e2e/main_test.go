@@ -81,6 +81,29 @@ func TestPathsAndValuesMayHoldCommas(t *testing.T) {
 	}
 }
 
+func TestRepetitionAndWaivers(t *testing.T) {
+	config, err := parse(t, "--repeat", "5", "--waivers", "w.yaml")
+	if err != nil || config.Repeat != 5 || config.Waivers.File != "w.yaml" || config.Waivers.Strict != nil {
+		t.Errorf("error %v, configuration %+v", err, config)
+	}
+	config, err = parse(t, "--waivers", "w.yaml", "--waivers-strict=false")
+	if err != nil || config.Waivers.Strict == nil || *config.Waivers.Strict {
+		t.Errorf("error %v, configuration %+v: strict, although that is turned off", err, config)
+	}
+	file := t.TempDir() + "/run.yaml"
+	write(t, file, "apiVersion: wi-e2e.dev/v1alpha1\nkind: RunConfig\nrepeat: 3\nwaivers: {file: from-file.yaml, strict: false}\n")
+	config, err = parse(t, "--config", file)
+	if err != nil || config.Repeat != 3 || config.Waivers.File != "from-file.yaml" || *config.Waivers.Strict {
+		t.Errorf("error %v, configuration %+v", err, config)
+	}
+	if config, err = parse(t, "--config", file, "--waivers-strict"); err != nil || !*config.Waivers.Strict {
+		t.Errorf("error %v: the flag does not win over the file: %+v", err, config)
+	}
+	if _, err = parse(t, "--waivers-strict=false"); err == nil {
+		t.Error("strictness about no waivers is taken")
+	}
+}
+
 func TestAMalformedEnvironmentVariableIsNamed(t *testing.T) {
 	t.Setenv("WI_E2E_SEED", "many")
 	if _, err := parse(t); err == nil || !strings.Contains(err.Error(), "WI_E2E_SEED") {

@@ -29,6 +29,7 @@ configuration file, and that over the defaults.`,
 		Example: `  wi-e2e run
   wi-e2e run --tier admission --test 'select-exact-label,skip-names'
   wi-e2e run --requirement EXP-03 --seed 42
+  wi-e2e run --repeat 20 --waivers waivers.yaml
   wi-e2e run --kubeconfig ~/.kube/config --context staging
   wi-e2e run --subject manifest --manifest azure-wi-webhook.yaml --image-archive webhook.tar
   wi-e2e run --subject helm --chart ./workload-identity-webhook --set replicaCount=1 --image-archive webhook.tar

@@ -51,13 +51,28 @@ type Config struct {
 	Image     string           `json:"image,omitempty"`
 	Workloads WorkloadsConfig  `json:"workloads,omitempty"`
 	Select    suites.Selection `json:"select,omitempty"`
-	// Seed orders the tests; 0 draws one, which the record tells.
+	// Seed orders the tests, and makes the random pods; 0 draws one, which the record tells.
 	Seed int64 `json:"seed,omitempty"`
 	// Strict makes a violated SHOULD fail the run.
 	Strict bool `json:"strict,omitempty"`
+	// Repeat is how many times every test is executed; 0 means once.
+	Repeat  int           `json:"repeat,omitempty"`
+	Waivers WaiversConfig `json:"waivers,omitzero"`
+	// FuzzPods is the number of random pods; 0 means suites.DefaultFuzzPods.
+	FuzzPods int `json:"fuzzPods,omitempty"`
 	// Output is the directory that the reports are written to.
 	Output string `json:"output,omitempty"`
 }
+
+// WaiversConfig says which deviations of the subject are known.
+type WaiversConfig struct {
+	// File holds them (package waivers).
+	File string `json:"file,omitempty"`
+	// Strict makes a waiver that does not hold fail the run; false makes it a warning. Nil means true.
+	Strict *bool `json:"strict,omitempty"`
+}
+
+func (w WaiversConfig) strict() bool { return w.Strict == nil || *w.Strict }
 
 // ClusterConfig says where to run.
 type ClusterConfig struct {
@@ -196,6 +211,12 @@ func (c *Config) Validate() error {
 		return usage("unknown SDK versions %q (there are: %s)", c.Workloads.SDKVersions, joinVersions())
 	case len(s.ImageArchives) > 0 && s.kind(c) == "preinstalled":
 		return usage("image archives go with a subject that the run installs")
+	case c.Repeat < 0:
+		return usage("tests cannot be repeated %d times", c.Repeat)
+	case c.FuzzPods < 0:
+		return usage("there cannot be %d random pods", c.FuzzPods)
+	case c.Waivers.Strict != nil && c.Waivers.File == "":
+		return usage("strictness about waivers goes with a file of them: --waivers FILE")
 	}
 	if err := c.Azure.validate(); err != nil {
 		return err

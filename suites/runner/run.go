@@ -25,6 +25,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/waivers"
 )
 
 // Names of the reports in the output directory.
@@ -58,6 +59,7 @@ type run struct {
 	observer  reports.Observer
 	catalogue []suites.Requirement
 	output    string
+	waivers   *waivers.Waivers // nil without
 	record    *reports.Record
 	ledger    *ledger.Ledger
 	current   *reports.Phase
@@ -83,6 +85,12 @@ func Run(ctx context.Context, config Config, options Options) (*reports.Record, 
 	if err != nil {
 		return nil, &UsageError{err}
 	}
+	var known *waivers.Waivers
+	if file := config.Waivers.File; file != "" {
+		if known, err = waivers.Load(file, waivers.Known{Catalogue: catalogue, Tests: Tests(), Subjects: Subjects}); err != nil {
+			return nil, &UsageError{err}
+		}
+	}
 	output, err := config.prepareOutput()
 	if err != nil {
 		return nil, err
@@ -97,7 +105,7 @@ func Run(ctx context.Context, config Config, options Options) (*reports.Record, 
 		}
 	}
 	r := &run{
-		config: config, options: options, observer: options.Observer, catalogue: catalogue, output: output,
+		config: config, options: options, observer: options.Observer, catalogue: catalogue, waivers: known, output: output,
 		record: &reports.Record{
 			APIVersion: reports.APIVersion, Kind: reports.Kind,
 			Run: reports.Run{ID: id, Version: options.Version, Command: options.Command, Seed: config.Seed, Started: time.Now().UTC()},
@@ -180,6 +188,9 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 		if ctx.Err() == nil {
 			_ = r.phase(ctx, "cluster health", s.cluster.Health)
 		}
+	}
+	if plan != nil && r.waivers != nil {
+		r.judgeWaivers()
 	}
 	if plan != nil {
 		guardAgainstVacuity(r.record, plan, r.catalogue)
@@ -311,14 +322,15 @@ func (s *stage) bringUp(ctx context.Context) error {
 
 // describe records what the cluster is.
 func (s *stage) describe(ctx context.Context) error {
-	r, c := s.run, s.run.config.Cluster
+	r := s.run
 	r.where = s.provider.Name() + "/" + s.cluster.Name()
 	if r.config.usesExisting() {
 		r.where = s.cluster.Kubeconfig() + "#" + s.cluster.Name()
 	}
 	s.env = &suites.Env{
 		Cluster: s.cluster, RunID: r.record.Run.ID, UserAgent: "wi-e2e/" + r.options.Version, Strict: r.config.Strict,
-		Record: r.recordCreate, KeepNamespaces: r.ownCluster || c.Keep, MinimumSDKs: r.config.Workloads.SDKVersions == workloads.Minimum,
+		Fuzz:   suites.Fuzz{Seed: r.config.Seed, Pods: r.config.FuzzPods},
+		Record: r.recordCreate, KeepNamespaces: r.keepNamespaces(), MinimumSDKs: r.config.Workloads.SDKVersions == workloads.Minimum,
 	}
 	if err := s.env.Connect(); err != nil {
 		return err
@@ -339,6 +351,12 @@ func (s *stage) describe(ctx context.Context) error {
 	rc.Name, rc.Kubernetes, rc.Nodes, rc.Issuer = s.cluster.Name(), version.GitVersion, len(nodes.Items), s.cluster.Issuer()
 	r.note(fmt.Sprintf("Kubernetes %s, nodes: %d", version.GitVersion, len(nodes.Items)))
 	return nil
+}
+
+// keepNamespaces says whether what a test made stays until the run ends: where it is wanted, or goes with the cluster. What
+// many attempts made would fill the node.
+func (r *run) keepNamespaces() bool {
+	return r.config.Cluster.Keep || r.ownCluster && r.config.Repeat <= 1
 }
 
 // install puts the subject on the cluster.

@@ -91,6 +91,9 @@ func TestValidateConfig(t *testing.T) {
 		{"a repository for a cluster of ours", Config{Workloads: WorkloadsConfig{Repository: "registry.example/x"}}, "goes with a cluster that is not ours"},
 		{"a repository that is a URL", Config{Cluster: ClusterConfig{Kubeconfig: "x"}, Workloads: WorkloadsConfig{Repository: "https://registry.example/x"}}, "the repository for images: "},
 		{"an image for a cluster of ours", Config{Image: "registry.example/wi-e2e:1"}, "goes with a cluster that is not ours"},
+		{"tests repeated less than never", Config{Repeat: -1}, "cannot be repeated -1 times"},
+		{"waivers", Config{Waivers: WaiversConfig{File: "w.yaml", Strict: new(bool)}}, ""},
+		{"strictness about no waivers", Config{Waivers: WaiversConfig{Strict: new(bool)}}, "goes with a file of them"},
 		{"a malformed profile", Config{Subject: SubjectConfig{Profile: "new"}}, `profile "new"`},
 	} {
 		t.Run(c.name, func(t *testing.T) { expectUsage(t, c.config.Validate(), c.err) })
@@ -147,6 +150,15 @@ func TestVerdict(t *testing.T) {
 		{"a warning stays green and is told", reports.Record{Tests: []reports.Test{test(reports.Pass), test(reports.Warn)}}, false, nil, reports.Warn, 0},
 		{"a failure", reports.Record{Tests: []reports.Test{test(reports.Pass), test(reports.Fail)}}, false, nil, reports.Fail, 1},
 		{"an error outweighs a failure", reports.Record{Tests: []reports.Test{test(reports.Error), test(reports.Fail)}}, false, nil, reports.Error, 3},
+		{"a flake that the subject failed in", reports.Record{Tests: []reports.Test{
+			test(reports.Pass), {Status: reports.Flake, Cases: []reports.Case{{Status: reports.Flake}}, Attempts: []reports.Attempt{{Status: reports.Fail}, {Status: reports.Pass}}},
+		}}, false, nil, reports.Flake, 1},
+		{"a flake that only the harness broke in", reports.Record{Tests: []reports.Test{
+			test(reports.Pass), {Status: reports.Flake, Cases: []reports.Case{{Status: reports.Flake}}, Attempts: []reports.Attempt{{Status: reports.Error}, {Status: reports.Pass}}},
+		}}, false, nil, reports.Flake, 0},
+		{"a waived failure", reports.Record{Tests: []reports.Test{test(reports.Pass), test(reports.Warn)}, Waivers: []reports.Waiver{{Findings: 1}}}, false, nil, reports.Warn, 0},
+		{"waivers that do not hold", reports.Record{Tests: []reports.Test{test(reports.Pass)}, Phases: []reports.Phase{{Name: "waivers", Status: reports.Fail}}}, false, nil, reports.Fail, 1},
+		{"an error outweighs waivers that do not hold", reports.Record{Tests: []reports.Test{test(reports.Error)}, Phases: []reports.Phase{{Name: "waivers", Status: reports.Fail}}}, false, nil, reports.Error, 3},
 		{"a broken phase", reports.Record{Phases: []reports.Phase{{Name: "cluster", Status: reports.Error}}}, false, nil, reports.Error, 3},
 		{"a vacuous requirement", reports.Record{Tests: []reports.Test{test(reports.Pass)}, Requirements: []reports.Requirement{{Status: reports.Error}}}, false, nil, reports.Error, 3},
 		{"nothing at all", reports.Record{}, false, nil, reports.Error, 3},

@@ -49,14 +49,19 @@ func (r *run) runTests(ctx context.Context, s *stage, plan *suites.Plan) {
 			}
 		}
 		_ = r.phase(ctx, "tests: "+string(tier), func(ctx context.Context) error {
-			results := r.runTier(ctx, s.env, tier, planned, slots)
+			results := r.runTier(ctx, tier, planned, func(ctx context.Context, test suites.Test, n int) reports.Test {
+				return s.attempt(ctx, test, n, slots)
+			})
 			r.record.Tests = append(r.record.Tests, results...)
 			return nil
 		})
 	}
 }
 
-func (r *run) runTier(ctx context.Context, env *suites.Env, tier suites.Tier, planned []suites.Planned, slots chan struct{}) []reports.Test {
+// runTier returns a result for every planned test of the tier. attempt executes a test for the n-th time.
+func (r *run) runTier(
+	ctx context.Context, tier suites.Tier, planned []suites.Planned, attempt func(ctx context.Context, test suites.Test, n int) reports.Test,
+) []reports.Test {
 	results := make([]reports.Test, len(planned))
 	runnable := 0
 	for i, p := range planned {
@@ -75,7 +80,7 @@ func (r *run) runTier(ctx context.Context, env *suites.Env, tier suites.Tier, pl
 			return // the guard against vacuity tells that it was not run
 		}
 		test := planned[i].Test
-		result := suites.Execute(ctx, env, test, suites.ViolationStatus(test, r.catalogue, r.config.Strict), slots)
+		result := suites.Repeat(ctx, max(1, r.config.Repeat), func(ctx context.Context, n int) reports.Test { return attempt(ctx, test, n) })
 		if ctx.Err() != nil && result.Status == reports.Error {
 			// What the interruption broke in the test is not worth telling.
 			results[i].Status = reports.Error
@@ -158,7 +163,7 @@ func verdict(record *reports.Record, interrupted bool, leaked []string) reports.
 	for _, p := range record.Phases {
 		status = reports.Worst(status, p.Status)
 	}
-	executed, cases := 0, 0
+	executed, cases, waived, failed := 0, 0, 0, 0
 	byStatus := map[reports.Status]int{}
 	for _, t := range record.Tests {
 		status = reports.Worst(status, t.Status)
@@ -167,6 +172,12 @@ func verdict(record *reports.Record, interrupted bool, leaked []string) reports.
 			executed++
 			cases += len(t.Cases)
 		}
+		if t.SubjectFailed() {
+			failed++
+		}
+	}
+	for _, w := range record.Waivers {
+		waived += w.Findings
 	}
 	decided := 0
 	for _, q := range record.Requirements {
@@ -186,13 +197,24 @@ func verdict(record *reports.Record, interrupted bool, leaked []string) reports.
 		v.ExitCode, v.Reason = reports.ExitEnvironment, errorReason(record, byStatus)
 	case executed == 0:
 		v.Status, v.ExitCode, v.Reason = reports.Error, reports.ExitEnvironment, "no test was executed"
+	case failed > 0:
+		v.ExitCode, v.Reason = reports.ExitFailed, fmt.Sprintf("%d of %d tests failed: the subject does not conform", failed, executed)
+		if n := byStatus[reports.Flake]; n > 0 {
+			v.Reason += fmt.Sprintf(" (%d flaky: not in every attempt)", n)
+		}
 	case status == reports.Fail:
-		v.ExitCode, v.Reason = reports.ExitFailed, fmt.Sprintf("%d of %d tests failed: the subject does not conform", byStatus[reports.Fail], executed)
+		v.ExitCode, v.Reason = reports.ExitFailed, "the subject conforms, but the waivers do not hold"
 	default:
 		v.ExitCode = reports.ExitPass
 		v.Reason = fmt.Sprintf("%d tests with %d cases, %d requirements", executed, cases, decided)
 		if n := byStatus[reports.Warn]; n > 0 {
 			v.Reason += fmt.Sprintf(", %d with warnings", n)
+		}
+		if waived > 0 {
+			v.Reason += fmt.Sprintf(", %d findings waived", waived)
+		}
+		if n := byStatus[reports.Flake]; n > 0 {
+			v.Reason += fmt.Sprintf(", %d flaky", n)
 		}
 	}
 	return v
