@@ -22,7 +22,6 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulated"
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
-	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
@@ -59,7 +58,7 @@ func expectNoLeaks(t *testing.T, clusterName, output string) {
 	read := 0
 	for _, pod := range all.Items {
 		for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-			log, err := pods.Logs(t.Context(), kube, pod.Namespace, pod.Name, container.Name)
+			log, err := kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: container.Name}).DoRaw(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
