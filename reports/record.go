@@ -191,10 +191,7 @@ type Exchange struct {
 func (t *Test) Of(requirement string) (status Status, cases int) {
 	status = t.Status
 	if slices.ContainsFunc(t.Cases, func(c Case) bool { return len(c.Requirements) > 0 }) {
-		status = Pass
-		for _, f := range t.Findings {
-			status = Worst(status, f.Status)
-		}
+		status = WorstOf(t.Findings)
 	}
 	for _, c := range t.Cases {
 		if len(c.Requirements) > 0 && !slices.Contains(c.Requirements, requirement) {

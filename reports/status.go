@@ -31,6 +31,15 @@ func Worst(statuses ...Status) Status {
 	return worst
 }
 
+// WorstOf is the worst status of findings; Pass without any.
+func WorstOf(findings []Finding) Status {
+	worst := Pass
+	for _, f := range findings {
+		worst = Worst(worst, f.Status)
+	}
+	return worst
+}
+
 // Exit codes of the binary (design, section 8).
 const (
 	ExitPass        = 0

@@ -62,7 +62,7 @@ func merge(result reports.Test, attempts []reports.Attempt) reports.Test {
 		superseded := i+1 < len(attempts) && attempts[i+1].Retries != ""
 		result.Seconds += a.Seconds
 		passed = passed || a.Status == reports.Pass || a.Status == reports.Warn
-		outside.add(i+1, superseded, reports.Case{Status: worstOf(a.Findings), Findings: a.Findings, Notes: a.Notes})
+		outside.add(i+1, superseded, reports.Case{Status: reports.WorstOf(a.Findings), Findings: a.Findings, Notes: a.Notes})
 		for _, c := range a.Cases {
 			k := slices.IndexFunc(cases, func(m *merged) bool { return m.sum.Name == c.Name })
 			if k < 0 {
@@ -139,15 +139,6 @@ func (m *merged) close() reports.Case {
 		}
 	}
 	return c
-}
-
-// worstOf is Pass without findings.
-func worstOf(findings []reports.Finding) reports.Status {
-	worst := reports.Pass
-	for _, f := range findings {
-		worst = reports.Worst(worst, f.Status)
-	}
-	return worst
 }
 
 // without are the notes that are not had.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -22,6 +20,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/admission"
+	"github.com/wi-e2e/wi-e2e/suites/runner"
 	"github.com/wi-e2e/wi-e2e/suites/selftest"
 )
 
@@ -105,11 +104,11 @@ func runSelftest(ctx context.Context, options selftest.Options) (matrix *selftes
 	defer console.Close()
 	options.Progress = console.PhaseNote
 
-	id := make([]byte, 4)
-	if _, err := rand.Read(id); err != nil {
+	id, err := runner.NewID()
+	if err != nil {
 		return nil, err
 	}
-	name := "selftest-" + hex.EncodeToString(id)
+	name := "selftest-" + id
 	var c cluster.Cluster
 	err = shown(console, "cluster", func() (err error) {
 		c, err = provider.Create(ctx, cluster.Spec{Name: name, Progress: console.PhaseNote})

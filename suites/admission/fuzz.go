@@ -87,15 +87,6 @@ func newFuzzer(ctx context.Context, t *suites.T) *fuzzer {
 	return f
 }
 
-// schemaFields are the fields of the API server's own Pod schema.
-func schemaFields(ctx context.Context, t *suites.T) []field {
-	document, err := t.Kube().Discovery().RESTClient().Get().AbsPath(podDocument).SetHeader("Accept", "application/json").DoRaw(ctx)
-	t.Must(err, "get %s", podDocument)
-	fields, err := podFields(document)
-	t.Must(err, "read the API server's Pod schema")
-	return fields
-}
-
 // tally is what became of the pods. It is the same for the same seed and schema, whoever sent which pod.
 type tally struct {
 	checked, discarded, again int

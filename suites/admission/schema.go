@@ -1,11 +1,14 @@
 package admission
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/wi-e2e/wi-e2e/suites"
 )
 
 // field is a leaf of a pod's schema: a place that holds a value of its own. Its path names every
@@ -45,6 +48,15 @@ const (
 	podSchema   = "io.k8s.api.core.v1.Pod"
 	schemaRef   = "#/components/schemas/"
 )
+
+// schemaFields are the fields of the API server's own Pod schema.
+func schemaFields(ctx context.Context, t *suites.T) []field {
+	document, err := t.Kube().Discovery().RESTClient().Get().AbsPath(podDocument).SetHeader("Accept", "application/json").DoRaw(ctx)
+	t.Must(err, "get %s", podDocument)
+	fields, err := podFields(document)
+	t.Must(err, "read the API server's Pod schema")
+	return fields
+}
 
 // podFields are all fields of a pod in the API server's own OpenAPI document, in the order of their paths.
 func podFields(document []byte) ([]field, error) {

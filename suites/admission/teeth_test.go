@@ -19,6 +19,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/selftest"
+	"github.com/wi-e2e/wi-e2e/suites/simulated"
 )
 
 // TestMain lets the test binary be the init process of a local cluster's node.
@@ -65,7 +66,7 @@ func TestTheSuiteRaisesNoFalseAlarmAndCatchesEveryMutant(t *testing.T) {
 				ran++
 				result := suites.Execute(t.Context(), env, test, suites.ViolationStatus(test, catalogue, false), slots)
 				if result.Status != reports.Pass {
-					t.Errorf("%s is %s:\n%s", test.ID, result.Status, findings(result))
+					t.Errorf("%s is %s:\n%s", test.ID, result.Status, simulated.Findings(result, ""))
 				}
 			}
 			if ran < 40 {
@@ -122,19 +123,6 @@ func must[V any](value V, err error) func(*testing.T) V {
 		}
 		return value
 	}
-}
-
-func findings(result reports.Test) string {
-	var text []string
-	for _, f := range result.Findings {
-		text = append(text, f.Message)
-	}
-	for _, c := range result.Cases {
-		for _, f := range c.Findings {
-			text = append(text, c.Name+": "+f.Message+"\n"+f.Diff)
-		}
-	}
-	return strings.Join(text[:min(len(text), 5)], "\n")
 }
 
 // TestEveryRuleOfTheTierHasAMutant keeps the registry whole when a test is added.

@@ -50,10 +50,7 @@ const (
 func unchangedSchemaFields(ctx context.Context, t *suites.T) {
 	ns := t.Namespace(ctx)
 	t.ServiceAccount(ctx, fieldsServiceAccount, identified())
-	document, err := t.Kube().Discovery().RESTClient().Get().AbsPath(podDocument).SetHeader("Accept", "application/json").DoRaw(ctx)
-	t.Must(err, "get %s", podDocument)
-	fields, err := podFields(document)
-	t.Must(err, "read the API server's Pod schema")
+	fields := schemaFields(ctx, t)
 
 	control := func(ctx context.Context, t *suites.T) {
 		pod := fieldsBase()

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -95,7 +94,7 @@ func Run(ctx context.Context, config Config, options Options) (*reports.Record, 
 	if err != nil {
 		return nil, err
 	}
-	id, err := newID()
+	id, err := NewID()
 	if err != nil {
 		return nil, err
 	}
@@ -226,13 +225,13 @@ func (r *run) phase(ctx context.Context, name string, body func(context.Context)
 	p := &r.record.Phases[len(r.record.Phases)-1]
 	r.current = p
 	defer func() { r.current = nil }()
-	cpu := cpuSeconds()
+	cpu := reports.CPUSeconds()
 	r.observer.PhaseStarted(name)
 	err := context.Cause(ctx)
 	if err == nil {
 		err = body(ctx)
 	}
-	p.Seconds, p.CPUSeconds = time.Since(p.Started).Seconds(), cpuSeconds()-cpu
+	p.Seconds, p.CPUSeconds = time.Since(p.Started).Seconds(), reports.CPUSeconds()-cpu
 	if err != nil {
 		p.Status, p.Message = reports.Error, err.Error()
 	}
@@ -443,16 +442,8 @@ func (r *run) recordRemoved(kind, namespace, name string) error {
 	return r.ledger.Removed(r.entry(kind, namespace, name))
 }
 
-// cpuSeconds is the processor time that this process has used.
-func cpuSeconds() float64 {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
-}
-
-func newID() (string, error) {
+// NewID draws the ID of a run, or of a cluster that is made for one.
+func NewID() (string, error) {
 	b := make([]byte, 4)
 	if _, err := rand.Read(b); err != nil {
 		return "", fmt.Errorf("draw a run id: %w", err)

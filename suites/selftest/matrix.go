@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/mutants"
@@ -186,13 +185,4 @@ func finding(result reports.Test, status reports.Status) string {
 		}
 	}
 	return ""
-}
-
-// cpuSeconds is the processor time that this process has taken.
-func cpuSeconds() float64 {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
 }

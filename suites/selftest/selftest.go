@@ -40,7 +40,7 @@ type Options struct {
 
 // Run runs the tests against the mutants and the conformant reference, side by side. An error means that there is no result.
 func Run(ctx context.Context, lab *Lab, options Options) (*Matrix, error) {
-	started, cpu := time.Now(), cpuSeconds()
+	started, cpu := time.Now(), reports.CPUSeconds()
 	trials := conformant(options)
 	for i, m := range options.Mutants {
 		trials = append(trials, &trial{run: fmt.Sprintf("m%d", i), mutant: &m, Row: Row{
@@ -70,7 +70,7 @@ func Run(ctx context.Context, lab *Lab, options Options) (*Matrix, error) {
 		return nil, fmt.Errorf("test the mutants: %w", err)
 	}
 	matrix := newMatrix(options, trials)
-	matrix.Started, matrix.Seconds, matrix.CPUSeconds = started.UTC(), time.Since(started).Seconds(), cpuSeconds()-cpu
+	matrix.Started, matrix.Seconds, matrix.CPUSeconds = started.UTC(), time.Since(started).Seconds(), reports.CPUSeconds()-cpu
 	return matrix, nil
 }
 

@@ -31,9 +31,9 @@ func (w *Waivers) Waive(t *reports.Test, subject reports.Subject, now time.Time)
 	if !found {
 		return
 	}
-	t.Status = worst(t.Findings)
+	t.Status = reports.WorstOf(t.Findings)
 	for i := range t.Cases {
-		t.Cases[i].Status = worst(t.Cases[i].Findings)
+		t.Cases[i].Status = reports.WorstOf(t.Cases[i].Findings)
 		t.Status = reports.Worst(t.Status, t.Cases[i].Status)
 	}
 }
@@ -150,13 +150,4 @@ func (w waiver) appliesTo(s reports.Subject) bool {
 	}
 	release := semver.New(v.Major(), v.Minor(), v.Patch(), "", "") // a pre-release has the contract of its release
 	return w.versions.Check(release)
-}
-
-// worst is Pass without findings.
-func worst(findings []reports.Finding) reports.Status {
-	all := reports.Pass
-	for _, f := range findings {
-		all = reports.Worst(all, f.Status)
-	}
-	return all
 }
