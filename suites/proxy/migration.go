@@ -49,7 +49,7 @@ func migrationTests() []suites.Test {
 	}
 	for _, w := range workloads.Catalogue() {
 		test := suites.Test{
-			Tier: suites.Proxy, Requirements: []string{"PRX-17"}, Trust: trusted(reader), Timeout: 3 * time.Minute, // each attempt may take one
+			Tier: suites.Proxy, Requirements: []string{"PRX-17"}, Trust: trusted(reader), Timeout: 5 * time.Minute, // each attempt may take two
 		}
 		switch {
 		case w.Managed:
