@@ -19,6 +19,10 @@ test: build ## all tests of the project, those on real local clusters included
 	$(GOTEST) -p 1 $(CLUSTERS); clusters=$$?; \
 	$(GOTEST) $$(go list ./... | grep -vxF "$$(go list $(CLUSTERS))") && exit $$clusters
 
+.PHONY: selftest
+selftest: build ## the suites against deliberate faults: every one has to be noticed
+	bin/wi-e2e selftest $(ARGS)
+
 .PHONY: build
 build: setup ## the wi-e2e binary
 	@echo "compiling bin/wi-e2e (some minutes the first time)" >&2
@@ -32,7 +36,7 @@ setup: ## the Debian packages that a local cluster and the images of the workloa
 lint: lint-go lint-java lint-node lint-python ## formatting, vet, staticcheck, and the formatters and linters of the workloads' languages
 
 lint-go: setup
-	@unformatted=$$(gofmt -l cmd fixtures reports suites); \
+	@unformatted=$$(gofmt -l cmd fixtures kindconfig reports suites); \
 	test -z "$$unformatted" || { echo "run gofmt on:" $$unformatted >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...

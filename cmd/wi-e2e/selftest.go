@@ -19,7 +19,6 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/mutants"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
-	"github.com/wi-e2e/wi-e2e/suites/admission"
 	"github.com/wi-e2e/wi-e2e/suites/runner"
 	"github.com/wi-e2e/wi-e2e/suites/selftest"
 )
@@ -31,36 +30,32 @@ const matrixFile = "kill-matrix.json"
 const selftestCleanUp = time.Minute
 
 func selftestCommand() *cobra.Command {
-	var tier, output string
-	var ids []string
+	var tiers, ids []string
+	var output string
 	var everyTest bool
 	cmd := &cobra.Command{
 		Use:   "selftest",
 		Short: "Run the suites against deliberate faults and print which test notices which",
 		Long: `Run the suites against deliberate faults and print which test notices which.
 
-Each mutant is the reference webhook with one fault. A test of the rule that it breaks has to fail because of it; the
-conformant reference has to pass all tests, and each test has to notice a mutant. The mutants are registered side by
-side on a local cluster that is made for them and removed.
+Each mutant is the reference installation, or the emulated Azure, with one fault. A test of the rule that it breaks has
+to fail because of it; the conformant reference has to pass all tests, and each test has to notice a mutant. For the
+tier admission, the mutants are registered side by side on a local cluster that is made for them and removed. The
+other tiers are run in simulated worlds, which need no cluster.
 
 On each mutant the tests of its rule are run, and all others if none of them notices it. Exit code 1: a mutant
-survived or was noticed by tests of other rules only, a test noticed none, or the reference failed one.`,
+survived or was noticed for another reason only, a test noticed none, or the reference failed one.`,
 		Example: `  wi-e2e selftest
+  wi-e2e selftest --tier proxy,issuer
   wi-e2e selftest --mutant expiration-clamped,fails-open
   wi-e2e selftest --every-test        # the whole matrix: all tests on every mutant`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if tier != string(suites.Admission) {
-				return fmt.Errorf("there are no mutants for the tier %q, only for admission (%w)", tier, errUsage)
-			}
-			options := selftest.Options{Tests: admission.Tests(), EveryTest: everyTest}
-			var err error
-			if options.Mutants, err = chosenMutants(ids); err != nil {
+			options, err := selftestOptions(tiers, ids)
+			if err != nil {
 				return err
 			}
-			if options.Catalogue, err = suites.Catalogue(); err != nil {
-				return err
-			}
+			options.EveryTest = everyTest
 			matrix, err := runSelftest(cmd.Context(), options)
 			if err != nil {
 				return err
@@ -69,11 +64,36 @@ survived or was noticed by tests of other rules only, a test noticed none, or th
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&tier, "tier", string(suites.Admission), "tier to prove")
+	flags.StringSliceVar(&tiers, "tier", nil, "only the rules that these tiers decide (repeatable)")
 	flags.StringSliceVar(&ids, "mutant", nil, "only the mutants of these `ID`s (repeatable)")
 	flags.BoolVar(&everyTest, "every-test", false, "run all tests on every mutant, which takes minutes")
 	flags.StringVar(&output, "output", defaultOutput, "`DIR` for "+matrixFile)
 	return cmd
+}
+
+// selftestOptions are the tests of the tiers' rules, whichever tier decides them too, and the mutants of these IDs that break such a rule;
+// all of them if none is named.
+func selftestOptions(tiers, ids []string) (selftest.Options, error) {
+	catalogue, err := suites.Catalogue()
+	if err != nil {
+		return selftest.Options{}, err
+	}
+	tests, err := suites.Select(suites.Selection{Tiers: tiers}, catalogue, runner.Tests())
+	if err != nil {
+		return selftest.Options{}, &runner.UsageError{Err: err}
+	}
+	tests = slices.DeleteFunc(runner.Tests(), func(t suites.Test) bool {
+		return !slices.ContainsFunc(t.Requirements, func(id string) bool { return len(suites.TestsOf(id, tests)) > 0 })
+	})
+	chosen, err := chosenMutants(ids)
+	if err != nil {
+		return selftest.Options{}, err
+	}
+	chosen = slices.DeleteFunc(chosen, func(m mutants.Mutant) bool { return len(suites.TestsOf(m.Requirement, tests)) == 0 })
+	if len(chosen) == 0 {
+		return selftest.Options{}, fmt.Errorf("no test of the tiers %s is of a rule that these mutants break (%w)", strings.Join(tiers, ", "), errUsage)
+	}
+	return selftest.Options{Tests: tests, Catalogue: catalogue, Mutants: chosen, Complete: len(ids) == 0}, nil
 }
 
 // chosenMutants are the mutants of these IDs, in the order of the registry; all of them if none is named.
@@ -90,23 +110,41 @@ func chosenMutants(ids []string) ([]mutants.Mutant, error) {
 	return slices.DeleteFunc(all, func(m mutants.Mutant) bool { return !slices.Contains(ids, m.ID) }), nil
 }
 
-// runSelftest runs it on a cluster of its own.
+// runSelftest runs it, with a cluster of its own if one is needed.
 func runSelftest(ctx context.Context, options selftest.Options) (matrix *selftest.Matrix, err error) {
-	provider, err := local.New()
-	if err != nil {
-		return nil, err
-	}
-	if err := provider.Available(ctx); err != nil {
-		return nil, err
-	}
 	log.SetLogger(logr.Discard()) // each refusal would be a line
 	console := newConsole()
 	defer console.Close()
 	options.Progress = console.PhaseNote
+	var lab *selftest.Lab
+	if options.NeedsLab() {
+		end := func() error { return nil }
+		lab, end, err = newLab(ctx, console)
+		defer func() { err = errors.Join(err, end()) }()
+		if err != nil {
+			return nil, err
+		}
+	}
+	err = shown(console, fmt.Sprintf("selftest: %d mutants", len(options.Mutants)), func() error {
+		matrix, err = selftest.Run(ctx, lab, options)
+		return err
+	})
+	return matrix, err
+}
 
+// newLab makes a cluster for the mutants. end removes it, also when there is an error.
+func newLab(ctx context.Context, console *reports.Console) (lab *selftest.Lab, end func() error, err error) {
+	nothing := func() error { return nil }
+	provider, err := local.New()
+	if err != nil {
+		return nil, nothing, err
+	}
+	if err := provider.Available(ctx); err != nil {
+		return nil, nothing, err
+	}
 	id, err := runner.NewID()
 	if err != nil {
-		return nil, err
+		return nil, nothing, err
 	}
 	name := "selftest-" + id
 	var c cluster.Cluster
@@ -115,24 +153,19 @@ func runSelftest(ctx context.Context, options selftest.Options) (matrix *selftes
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nothing, err
 	}
-	defer func() {
-		err = errors.Join(err, shown(console, "clean-up", func() error {
+	remove := func() error {
+		return shown(console, "clean-up", func() error {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), selftestCleanUp)
 			defer cancel()
 			return provider.Delete(ctx, name)
-		}))
-	}()
-	err = shown(console, fmt.Sprintf("selftest: %d mutants", len(options.Mutants)), func() error {
-		lab, err := selftest.NewLab(ctx, c)
-		if err != nil {
-			return err
-		}
-		matrix, err = selftest.Run(ctx, lab, options)
-		return errors.Join(err, lab.Close())
-	})
-	return matrix, err
+		})
+	}
+	if lab, err = selftest.NewLab(ctx, c); err != nil {
+		return nil, remove, err
+	}
+	return lab, func() error { return errors.Join(lab.Close(), remove()) }, nil
 }
 
 func reportMatrix(matrix *selftest.Matrix, output string) error {

@@ -2,8 +2,9 @@
 // tells which test notices which fault.
 //
 // A mutant has to be killed by a test of the requirement that it breaks: the test fails, and that is held against the
-// requirement. An error kills nothing. The conformant reference must pass all tests, and each test must kill a mutant.
+// requirement, in the words that the mutant wants. An error kills nothing. The conformant reference must pass all tests, and
+// each test must kill a mutant.
 //
-// It covers the tier admission, whose webhooks are registered side by side in one cluster, and answer from this process.
-// The tiers exchange, proxy and issuer are proved by their own teeth tests, in simulated worlds.
+// The tier admission is run on a real API server, on which the mutants are registered side by side and answer from this process.
+// The other tiers are run in simulated worlds (suites/simulated): there, a mutant takes a fraction of a second and no cluster.
 package selftest

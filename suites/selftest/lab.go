@@ -1,6 +1,7 @@
 package selftest
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -8,9 +9,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -19,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -30,6 +35,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/reference"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
@@ -43,12 +49,18 @@ type Lab struct {
 	ca      []byte
 
 	mu       sync.Mutex
-	webhooks map[string]http.Handler // by name of the Service that leads to them
+	webhooks map[string]http.Handler // by run, and by name of a Service that leads to several
 }
 
 const (
 	labNamespace = "wi-e2e-selftest"
 	webhookPath  = "/mutate-v1-pod"
+	// sharedService leads to all webhooks that are registered as they should be.
+	sharedService = "shared"
+	// namespacePrefix stands before the run's ID in the names of its namespaces.
+	namespacePrefix = "wi-e2e-"
+	// parallelRegistrations wait, and compute little.
+	parallelRegistrations = 32
 	// fuzzPods are enough for faults that most pods show.
 	fuzzPods = 60
 	// registeredWithin bounds the time until an API server calls a webhook that was registered.
@@ -57,7 +69,7 @@ const (
 
 // Webhook is one to put into the lab.
 type Webhook struct {
-	// Run names the webhook, its objects and its namespaces; a DNS label, as short as that of a run.
+	// Run names the webhook, its objects and its namespaces; lower-case letters and digits, as short as that of a run.
 	Run     string
 	Handler http.Handler
 	// Register changes the registration; nil leaves it conformant.
@@ -130,22 +142,82 @@ func (l *Lab) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	webhook.ServeHTTP(rw, r)
 }
 
-// Install registers a webhook and returns what tests of its run stand on, as soon as the API server calls it.
-func (l *Lab) Install(ctx context.Context, w Webhook) (*suites.Env, error) {
-	called := make(chan struct{})
-	var once sync.Once
-	l.mu.Lock()
-	l.webhooks[w.Run] = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		once.Do(func() { close(called) })
-		w.Handler.ServeHTTP(rw, r)
-	})
-	l.mu.Unlock()
-	config := l.registration(w)
-	if err := l.create(ctx, w.Run, config); err != nil {
-		return nil, fmt.Errorf("register webhook %s: %w", w.Run, err)
+// Install registers webhooks and returns what tests of each run stand on, as soon as the API server calls them.
+//
+// Those that are registered as they should be share one registration, for the namespaces of their runs: the API server
+// looks at every registration for every pod, and hundreds cost it more than all the rest.
+func (l *Lab) Install(ctx context.Context, webhooks ...Webhook) ([]*suites.Env, error) {
+	var registrations []*registration
+	shared := &registration{name: sharedService}
+	for _, w := range webhooks {
+		l.put(w.Run, w.Handler)
+		if w.Register != nil || w.AnyNamespace {
+			registrations = append(registrations, &registration{name: w.Run, webhooks: []Webhook{w}})
+			continue
+		}
+		shared.webhooks = append(shared.webhooks, w)
 	}
+	if len(shared.webhooks) > 0 {
+		l.put(shared.name, http.HandlerFunc(l.serveByNamespace))
+		registrations = append(registrations, shared)
+	}
+	configurations := map[string]string{} // by run
+	group, registering := errgroup.WithContext(ctx)
+	group.SetLimit(parallelRegistrations)
+	for _, r := range registrations {
+		config, err := l.configuration(r)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range r.webhooks {
+			configurations[w.Run] = config.Name
+		}
+		group.Go(func() error { return l.register(registering, r, config) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var envs []*suites.Env
+	for _, w := range webhooks {
+		env, err := l.env(w, configurations[w.Run])
+		if err != nil {
+			return nil, err
+		}
+		envs = append(envs, env)
+	}
+	return envs, nil
+}
+
+func (l *Lab) put(service string, webhook http.Handler) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.webhooks[service] = webhook
+}
+
+// serveByNamespace finds the webhook by the namespace that a request is about.
+func (l *Lab) serveByNamespace(rw http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	var review struct{ Request struct{ Namespace string } }
+	if err := errors.Join(err, json.Unmarshal(body, &review)); err != nil {
+		http.Error(rw, err.Error(), http.StatusBadRequest)
+		return
+	}
+	run, _, _ := strings.Cut(strings.TrimPrefix(review.Request.Namespace, namespacePrefix), "-")
+	l.mu.Lock()
+	webhook := l.webhooks[run]
+	l.mu.Unlock()
+	if webhook == nil {
+		http.NotFound(rw, r)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	webhook.ServeHTTP(rw, r)
+}
+
+// env is what tests of the webhook's run stand on.
+func (l *Lab) env(w Webhook, configuration string) (*suites.Env, error) {
 	in := w.Subject
-	in.WebhookConfiguration, in.CABundle, in.Path = config.Name, l.ca, webhookPath
+	in.WebhookConfiguration, in.CABundle, in.Path = configuration, l.ca, webhookPath
 	in.Service, in.ServicePort, in.Namespace = types.NamespacedName{Namespace: labNamespace, Name: w.Run}, 443, labNamespace
 	env := &suites.Env{
 		Cluster: l.cluster, Subject: &in, RunID: w.Run, UserAgent: "wi-e2e/selftest", Strict: true, KeepNamespaces: true,
@@ -155,23 +227,73 @@ func (l *Lab) Install(ctx context.Context, w Webhook) (*suites.Env, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, l.address.String())
 		},
 	}
-	if err := env.Connect(); err != nil {
-		return nil, err
-	}
-	return env, l.awaitCall(ctx, w.Run, config.Webhooks[0].NamespaceSelector, called)
+	return env, env.Connect()
 }
 
-// create makes the webhook's objects. Its Service leads to this process.
-func (l *Lab) create(ctx context.Context, run string, config *registrationv1.MutatingWebhookConfiguration) error {
+// registration is one of webhooks, under the name of a Service.
+type registration struct {
+	name     string
+	webhooks []Webhook
+}
+
+// configuration is the reference's, for the namespaces of the webhooks' runs.
+func (l *Lab) configuration(r *registration) (*registrationv1.MutatingWebhookConfiguration, error) {
+	registered, err := reference.Registration()
+	if err != nil {
+		return nil, err
+	}
+	registered.ClientConfig = registrationv1.WebhookClientConfig{
+		Service: &registrationv1.ServiceReference{Namespace: labNamespace, Name: r.name, Path: ptr.To(webhookPath)}, CABundle: l.ca,
+	}
+	var runs []string
+	anyNamespace := false
+	for _, w := range r.webhooks {
+		runs = append(runs, w.Run)
+		anyNamespace = anyNamespace || w.AnyNamespace
+		if w.Register != nil {
+			w.Register(&registered)
+		}
+	}
+	if anyNamespace || registered.NamespaceSelector != nil {
+		registered.MatchConditions = []registrationv1.MatchCondition{{
+			Name: "namespaces-of-its-own-run", Expression: fmt.Sprintf("request.namespace.startsWith('%s%s-')", namespacePrefix, runs[0]),
+		}}
+	} else {
+		registered.NamespaceSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: suites.RunLabel, Operator: metav1.LabelSelectorOpIn, Values: runs},
+		}}
+	}
+	return &registrationv1.MutatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: labNamespace + "-" + r.name}, Webhooks: []registrationv1.MutatingWebhook{registered},
+	}, nil
+}
+
+// register returns when the API server calls the first of the webhooks.
+func (l *Lab) register(ctx context.Context, r *registration, config *registrationv1.MutatingWebhookConfiguration) error {
+	w := r.webhooks[0]
+	called := make(chan struct{})
+	var once sync.Once
+	l.put(w.Run, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		once.Do(func() { close(called) })
+		w.Handler.ServeHTTP(rw, r)
+	}))
+	if err := l.create(ctx, r.name, config); err != nil {
+		return fmt.Errorf("register webhook %s: %w", r.name, err)
+	}
+	return l.awaitCall(ctx, w.Run, config.Webhooks[0].NamespaceSelector, called)
+}
+
+// create makes the objects of a registration. Its Service leads to this process.
+func (l *Lab) create(ctx context.Context, service string, config *registrationv1.MutatingWebhookConfiguration) error {
 	port := int32(l.address.Port)
 	_, err := l.kube.CoreV1().Services(labNamespace).Create(ctx, &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: run}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 443, TargetPort: intstr.FromInt32(port)}}},
+		ObjectMeta: metav1.ObjectMeta{Name: service}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 443, TargetPort: intstr.FromInt32(port)}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return err
 	}
 	_, err = l.kube.DiscoveryV1().EndpointSlices(labNamespace).Create(ctx, &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Name: run, Labels: map[string]string{discoveryv1.LabelServiceName: run}},
+		ObjectMeta:  metav1.ObjectMeta{Name: service, Labels: map[string]string{discoveryv1.LabelServiceName: service}},
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{l.address.IP.String()}}},
 		Ports:       []discoveryv1.EndpointPort{{Port: &port}},
@@ -183,50 +305,16 @@ func (l *Lab) create(ctx context.Context, run string, config *registrationv1.Mut
 	return err
 }
 
-func (l *Lab) registration(w Webhook) *registrationv1.MutatingWebhookConfiguration {
-	config := &registrationv1.MutatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: labNamespace + "-" + w.Run},
-		Webhooks: []registrationv1.MutatingWebhook{{
-			Name: subject.WebhookName,
-			ClientConfig: registrationv1.WebhookClientConfig{
-				Service: &registrationv1.ServiceReference{Namespace: labNamespace, Name: w.Run, Path: ptr.To(webhookPath)}, CABundle: l.ca,
-			},
-			Rules: []registrationv1.RuleWithOperations{{
-				Operations: []registrationv1.OperationType{registrationv1.Create},
-				Rule:       registrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
-			}},
-			FailurePolicy:           ptr.To(registrationv1.Fail),
-			MatchPolicy:             ptr.To(registrationv1.Equivalent),
-			SideEffects:             ptr.To(registrationv1.SideEffectClassNone),
-			ReinvocationPolicy:      ptr.To(registrationv1.IfNeededReinvocationPolicy),
-			TimeoutSeconds:          ptr.To[int32](10),
-			AdmissionReviewVersions: []string{"v1", "v1beta1"},
-			ObjectSelector:          &metav1.LabelSelector{MatchLabels: map[string]string{suites.UseLabel: "true"}},
-		}},
-	}
-	registered := &config.Webhooks[0]
-	if w.Register != nil {
-		w.Register(registered)
-	}
-	if w.AnyNamespace || registered.NamespaceSelector != nil {
-		registered.MatchConditions = []registrationv1.MatchCondition{{
-			Name: "namespaces-of-its-own-run", Expression: fmt.Sprintf("request.namespace.startsWith('wi-e2e-%s-')", w.Run),
-		}}
-	} else {
-		registered.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{suites.RunLabel: w.Run}}
-	}
-	return config
-}
-
 // awaitCall sends pods until the webhook is called: the API server learns of a new webhook, and the node of a
 // new Service, a moment after they are made, and neither tells.
 func (l *Lab) awaitCall(ctx context.Context, run string, selector *metav1.LabelSelector, called <-chan struct{}) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, registeredWithin, fmt.Errorf("not within %s", registeredWithin))
 	defer cancel()
-	probe := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "wi-e2e-" + run + "-probe"}}
+	labels := map[string]string{suites.RunLabel: run}
 	if selector != nil {
-		probe.Labels = selector.MatchLabels
+		maps.Copy(labels, selector.MatchLabels)
 	}
+	probe := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespacePrefix + run + "-probe", Labels: labels}}
 	if _, err := l.kube.CoreV1().Namespaces().Create(ctx, probe, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create namespace %s: %w", probe.Name, err)
 	}

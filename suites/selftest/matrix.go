@@ -5,17 +5,18 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/mutants"
 	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/suites"
 )
 
 // Matrix is the kill matrix, a row a mutant.
 type Matrix struct {
 	APIVersion string    `json:"apiVersion"`
 	Kind       string    `json:"kind"`
-	Tier       string    `json:"tier"`
 	Started    time.Time `json:"started"`
 	Seconds    float64   `json:"seconds"`
 	// CPUSeconds is the processor time of this process: tests and webhooks, without the cluster.
@@ -24,7 +25,7 @@ type Matrix struct {
 	Tests      []Test  `json:"tests"`
 	// FalseAlarms are tests that the conformant reference does not pass.
 	FalseAlarms []Alarm `json:"falseAlarms"`
-	// Complete says that all mutants were run, so that a test without a kill is unproved.
+	// Complete says that all mutants that break a rule of the tests were run, so that a test without a kill is unproved.
 	Complete bool `json:"complete"`
 }
 
@@ -34,7 +35,7 @@ type Outcome string
 // The outcomes.
 const (
 	Killed Outcome = "killed" // by a test of the requirement that it breaks
-	// WronglyKilled: noticed, but held against other requirements only.
+	// WronglyKilled: noticed, but held against other requirements only, or for another reason than the fault.
 	WronglyKilled Outcome = "wrongly killed"
 	Survived      Outcome = "survived"
 	// Undecided: not killed by its own tests, of which some broke.
@@ -48,16 +49,19 @@ type Row struct {
 	Requirement string       `json:"requirement"`
 	Part        mutants.Part `json:"part"`
 	Outcome     Outcome      `json:"outcome"`
-	// KilledBy are tests that hold the fault against its requirement, MissedBy the other tests of the requirement.
+	// Finding is what one of the tests has to say, if it is not "".
+	Finding string `json:"finding,omitempty"`
+	// KilledBy are tests that hold the fault against its requirement, MissedBy other tests of the requirement. The rest was not run,
+	// once one had killed it.
 	KilledBy []Kill   `json:"killedBy"`
 	MissedBy []string `json:"missedBy,omitempty"`
-	// NotRun are tests of its requirement that cost much, once another one had killed it.
-	NotRun []string `json:"notRun,omitempty"`
 	// AlsoKilledBy are tests of other requirements. They are run if no test kills the mutant that should.
 	AlsoKilledBy []Kill `json:"alsoKilledBy,omitempty"`
 	// Broke are tests that ended in an error, which proves nothing.
 	Broke   []Kill  `json:"broke,omitempty"`
 	Seconds float64 `json:"seconds"`
+
+	said bool // one of the tests said the finding
 }
 
 // Kill is a test and the first thing that it found.
@@ -82,8 +86,7 @@ type Alarm struct {
 }
 
 func newMatrix(options Options, trials []*trial) *Matrix {
-	m := &Matrix{APIVersion: reports.APIVersion, Kind: "KillMatrix", Tier: "admission", Mutants: []Row{}, FalseAlarms: []Alarm{}}
-	m.Complete = len(options.Mutants) == len(mutants.All())
+	m := &Matrix{APIVersion: reports.APIVersion, Kind: "KillMatrix", Complete: options.Complete, Mutants: []Row{}, FalseAlarms: []Alarm{}}
 	for _, t := range options.Tests {
 		m.Tests = append(m.Tests, Test{ID: t.ID, Requirements: t.Requirements, Kills: []string{}})
 	}
@@ -92,6 +95,7 @@ func newMatrix(options Options, trials []*trial) *Matrix {
 		if t.mutant == nil {
 			continue
 		}
+		t.Outcome = t.outcome()
 		m.Mutants = append(m.Mutants, t.Row)
 		for i := range m.Tests {
 			if slices.ContainsFunc(t.KilledBy, func(k Kill) bool { return k.Test == m.Tests[i].ID }) {
@@ -112,6 +116,7 @@ func (r *Row) add(result reports.Test, own bool) {
 	case result.Status == reports.Error:
 		r.Broke = append(r.Broke, Kill{result.ID, finding(result, reports.Error)})
 	case own && status == reports.Fail:
+		r.said = r.said || says(result, r.Requirement, r.Finding)
 		r.KilledBy = append(r.KilledBy, Kill{result.ID, finding(result, reports.Fail)})
 	case result.Status == reports.Fail: // of a test of its own: held against another requirement
 		r.AlsoKilledBy = append(r.AlsoKilledBy, Kill{result.ID, finding(result, reports.Fail)})
@@ -121,13 +126,25 @@ func (r *Row) add(result reports.Test, own bool) {
 	}
 }
 
+// killedBy says whether the test has killed the mutant.
+func (t *trial) killedBy(test suites.Test) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.KilledBy, func(k Kill) bool { return k.Test == test.ID })
+}
+
+// ran says whether a test of the mutant's requirement was run.
+func (t *trial) ran(test suites.Test) bool {
+	return t.killedBy(test) || slices.Contains(t.MissedBy, test.ID)
+}
+
 func (r *Row) outcome() Outcome {
 	switch {
-	case len(r.KilledBy) > 0:
+	case len(r.KilledBy) > 0 && r.said:
 		return Killed
 	case slices.ContainsFunc(r.Broke, func(k Kill) bool { return slices.Contains(r.MissedBy, k.Test) }):
 		return Undecided
-	case len(r.AlsoKilledBy) > 0:
+	case len(r.AlsoKilledBy) > 0 || len(r.KilledBy) > 0:
 		return WronglyKilled
 	}
 	return Survived
@@ -168,6 +185,22 @@ func (m *Matrix) Save(path string) error {
 		return fmt.Errorf("save the kill matrix: %w", err)
 	}
 	return nil
+}
+
+// says whether the test holds that against the requirement.
+func says(result reports.Test, requirement, text string) bool {
+	found := result.Findings
+	for _, c := range result.Cases {
+		if len(c.Requirements) == 0 || slices.Contains(c.Requirements, requirement) {
+			for _, f := range c.Findings {
+				f.Message = c.Name + ": " + f.Message
+				found = append(slices.Clip(found), f)
+			}
+		}
+	}
+	return slices.ContainsFunc(found, func(f reports.Finding) bool {
+		return f.Status == reports.Fail && strings.Contains(f.Message+"\n"+f.Diff, text)
+	})
 }
 
 // finding is the first one of that status, and where it is.

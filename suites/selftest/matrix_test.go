@@ -66,9 +66,41 @@ func TestWhatBecomesOfAMutant(t *testing.T) {
 	}
 }
 
+func TestAMutantIsKilledInItsOwnWords(t *testing.T) {
+	for name, c := range map[string]struct {
+		finding string
+		results []reports.Test
+		want    Outcome
+	}{
+		"a test says what is wrong":                       {"finding of AA-01", []reports.Test{result("own", fail, pass)}, Killed},
+		"a test says where it is wrong":                   {"case of AA-01: finding", []reports.Test{result("own", fail, pass)}, Killed},
+		"one of two tests says what is wrong":             {"in second", []reports.Test{result("own", fail, pass), saying("second", "in second")}, Killed},
+		"a test fails for another reason":                 {"another", []reports.Test{result("own", fail, pass)}, WronglyKilled},
+		"what is wrong is held against another rule only": {"finding of BB-01", []reports.Test{result("own", fail, fail)}, WronglyKilled},
+		"what is wrong is said in an error":               {"finding of AA-01", []reports.Test{result("own", broken, pass), saying("second", "x")}, Undecided},
+	} {
+		t.Run(name, func(t *testing.T) {
+			row := Row{Requirement: "AA-01", Finding: c.finding}
+			for _, r := range c.results {
+				row.add(r, true)
+			}
+			if got := row.outcome(); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// saying is the result of a test that fails in these words.
+func saying(id, finding string) reports.Test {
+	r := result(id, fail, pass)
+	r.Cases[0].Findings[0].Message = finding
+	return r
+}
+
 // matrixOf are trials of as many mutants as there are, so that the matrix is complete.
 func matrixOf(change func(trials []*trial)) *Matrix {
-	options := Options{Tests: []suites.Test{{ID: "own", Requirements: []string{"AA-01"}}}, Mutants: mutants.All()}
+	options := Options{Tests: []suites.Test{{ID: "own", Requirements: []string{"AA-01"}}}, Mutants: mutants.All(), Complete: true}
 	trials := []*trial{{}}
 	for _, m := range options.Mutants {
 		t := &trial{mutant: &m, Row: Row{ID: m.ID, Fault: m.Fault, Requirement: "AA-01"}}

@@ -38,13 +38,16 @@ func (m *Matrix) Print(out io.Writer) error {
 		title   string
 	}{
 		{Survived, "Survived: no test fails"},
-		{WronglyKilled, "Wrongly killed: only by tests of other rules"},
+		{WronglyKilled, "Wrongly killed: only by tests of other rules, or for another reason"},
 		{Undecided, "Undecided: tests of the rule broke, which proves nothing"},
 	} {
 		var lines []string
 		for _, r := range m.Of(wrong.outcome) {
 			lines = append(lines, fmt.Sprintf("%s %s: %s", r.Requirement, r.ID, r.Fault))
-			for _, k := range slices.Concat(r.AlsoKilledBy, r.Broke) {
+			if len(r.KilledBy) > 0 && r.Finding != "" {
+				lines = append(lines, fmt.Sprintf("  no test says %q", r.Finding))
+			}
+			for _, k := range slices.Concat(r.KilledBy, r.AlsoKilledBy, r.Broke) {
 				lines = append(lines, fmt.Sprintf("  %s: %.300s", k.Test, k.Finding))
 			}
 		}

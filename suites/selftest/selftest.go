@@ -3,6 +3,7 @@ package selftest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,197 +11,217 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/wi-e2e/wi-e2e/fixtures/reference"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/mutants"
-	"github.com/wi-e2e/wi-e2e/fixtures/reference/webhook"
-	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
-// How much goes on at a time. To be registered a webhook waits, to be tested it computes.
+// How much goes on at a time: trials, and cases of each.
 const (
-	parallelInstalls = 32
-	parallelMutants  = 12
-	parallelCases    = 32
+	parallelTrials = 12
+	parallelCases  = 3
 )
 
 // Options of a self-test.
 type Options struct {
-	// Tests of the tier admission, Catalogue the requirements that they name.
+	// Tests to prove, Catalogue the requirements that they name.
 	Tests     []suites.Test
 	Catalogue []suites.Requirement
-	// Mutants to run. Tests are called unproved only if they are all that there are.
-	Mutants []mutants.Mutant
+	// Mutants to run. Tests are called unproved only if Complete says that they are all that break a rule of the tests.
+	Mutants  []mutants.Mutant
+	Complete bool
 	// EveryTest runs all tests against each mutant, and not only those of the rule that it breaks. That takes minutes.
 	EveryTest bool
 	// Progress receives one-line notes; never nil.
 	Progress func(note string)
 }
 
-// Run runs the tests against the mutants and the conformant reference, side by side. An error means that there is no result.
-func Run(ctx context.Context, lab *Lab, options Options) (*Matrix, error) {
+// NeedsLab says whether tests of the tier admission are among them. The other tiers need no cluster.
+func (o Options) NeedsLab() bool { return slices.ContainsFunc(o.Tests, isAdmission) }
+
+func isAdmission(test suites.Test) bool { return test.Tier == suites.Admission }
+
+// Run runs the tests against the mutants and the conformant reference, side by side. The lab may be nil if it is not needed.
+// An error means that there is no result.
+func Run(ctx context.Context, lab *Lab, options Options) (matrix *Matrix, err error) {
 	started, cpu := time.Now(), reports.CPUSeconds()
-	trials := conformant(options)
-	for i, m := range options.Mutants {
-		trials = append(trials, &trial{run: fmt.Sprintf("m%d", i), mutant: &m, Row: Row{
-			ID: m.ID, Fault: m.Fault, Requirement: m.Requirement, Part: m.Part(),
-		}})
-	}
-	options.Progress(fmt.Sprintf("registering %d webhooks", len(trials)))
-	if err := install(ctx, lab, trials); err != nil {
+	worlds, err := newWorlds(ctx)
+	if err != nil {
 		return nil, err
 	}
-	slots := make(chan struct{}, parallelCases)
-	var mu sync.Mutex
-	finished := 0
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelMutants)
-	for _, t := range trials {
-		group.Go(func() error {
-			t.judge(ctx, options, slots)
-			mu.Lock()
-			defer mu.Unlock()
-			finished++
-			options.Progress(fmt.Sprintf("%d of %d webhooks tested", finished, len(trials)))
-			return context.Cause(ctx)
-		})
+	defer func() { err = errors.Join(err, worlds.close()) }()
+	trials := conformant(options, worlds)
+	for i, m := range options.Mutants {
+		t := &trial{mutant: &m, Row: Row{ID: m.ID, Fault: m.Fault, Requirement: m.Requirement, Part: m.Part(), Finding: m.Finding}}
+		if tests := admissionTests(m, options.Tests); len(tests) > 0 {
+			t.lab = &labRun{run: fmt.Sprintf("m%d", i), mutant: m}
+			t.places = append(t.places, place{t.lab, tests})
+		}
+		if tests := others(options.Tests); len(testsOf(tests, m.Requirement)) > 0 {
+			t.places = append(t.places, place{&worldRun{worlds, m}, tests})
+		}
+		trials = append(trials, t)
 	}
-	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("test the mutants: %w", err)
+	if err := install(ctx, lab, options, trials); err != nil {
+		return nil, err
 	}
-	matrix := newMatrix(options, trials)
+	if err := judge(ctx, options, trials); err != nil {
+		return nil, err
+	}
+	if options.Complete {
+		options.Progress("proving the other tests")
+		if err := prove(ctx, options, trials); err != nil {
+			return nil, err
+		}
+	}
+	matrix = newMatrix(options, trials)
 	matrix.Started, matrix.Seconds, matrix.CPUSeconds = started.UTC(), time.Since(started).Seconds(), reports.CPUSeconds()-cpu
 	return matrix, nil
 }
 
-// trial is one webhook in the lab: a mutant, or the conformant reference if mutant is nil.
-type trial struct {
-	Row
-	run      string
-	mutant   *mutants.Mutant
-	endpoint bool // section 8 is configured
-	env      *suites.Env
-	alarms   []Alarm
-}
-
-// conformant is the reference, without a custom token endpoint and with one. The tests that have nothing to do with it run once.
-func conformant(options Options) []*trial {
-	trials := []*trial{{run: "conformant", Row: Row{ID: "reference"}}}
-	if slices.ContainsFunc(options.Mutants, func(m mutants.Mutant) bool { return m.CustomTokenEndpoint }) {
-		trials = append(trials, &trial{run: "conformant-e", Row: Row{ID: "reference with a custom token endpoint"}, endpoint: true})
-	}
-	return trials
-}
-
-func install(ctx context.Context, lab *Lab, trials []*trial) error {
+func judge(ctx context.Context, options Options, trials []*trial) error {
+	var mu sync.Mutex
+	finished := 0
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelInstalls)
+	group.SetLimit(parallelTrials)
 	for _, t := range trials {
 		group.Go(func() error {
-			var err error
-			t.env, err = t.install(ctx, lab)
-			return err
+			if err := t.judge(ctx, options); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			finished++
+			options.Progress(fmt.Sprintf("%d of %d tested", finished, len(trials)))
+			return context.Cause(ctx)
 		})
 	}
 	return group.Wait()
 }
 
-// install registers the trial's webhook, as the reference would be on a cluster of Azure's government: its authority host is
-// nobody's default.
-func (t *trial) install(ctx context.Context, lab *Lab) (*suites.Env, error) {
-	mutation := &webhook.Mutation{
-		TenantID: "tenant-of-the-installation", AuthorityHost: "https://login.microsoftonline.us/", Audience: webhook.DefaultAudience,
-		ProxyImage: "wi-e2e.invalid/proxy:1", NativeSidecar: true,
-	}
-	w := Webhook{Run: t.run, AnyNamespace: t.looksAtNamespaces(), Subject: subject.Installed{
-		Profile: subject.Latest, TenantID: mutation.TenantID, Environment: "AzureUSGovernment",
-		AuthorityHost: mutation.AuthorityHost, Audience: mutation.Audience,
-	}}
-	var fault reference.Fault
-	if t.mutant != nil {
-		fault, w.Register, t.endpoint = t.mutant.Webhook, t.mutant.Register, t.mutant.CustomTokenEndpoint
-	}
-	if t.endpoint {
-		mutation.CustomTokenEndpoint = &webhook.CustomTokenEndpoint{
-			AnnotationSuffix: "identity-binding", Audience: "api://AKSIdentityBinding", URL: "https://kubernetes.default.svc",
-			SNIName: "identity-binding.wi-e2e.dev", CAConfigMap: "kube-root-ca.crt",
-		}
-		w.Subject.CustomTokenEndpoint = &subject.CustomTokenEndpoint{
-			AnnotationSuffix: mutation.CustomTokenEndpoint.AnnotationSuffix, Audience: mutation.CustomTokenEndpoint.Audience,
-		}
-	}
-	w.Handler = reference.NewHandler(mutation, lab.kube.CoreV1(), fault)
-	return lab.Install(ctx, w)
+// trial is a mutant, or the conformant reference if mutant is nil.
+type trial struct {
+	Row
+	mutant *mutants.Mutant
+	lab    *labRun // nil if it does not go there
+	places []place
+	alarms []Alarm
+
+	mu sync.Mutex // of the row: several tests may prove themselves on it
 }
 
-// judge runs the tests: on a mutant those of the rule that it breaks, cheap ones first, and the others only if these do not kill it.
-func (t *trial) judge(ctx context.Context, options Options, slots chan struct{}) {
+// place is where a trial can be tested, and by which tests.
+type place struct {
+	stage
+	tests []suites.Test
+}
+
+// stage executes tests on what is under trial.
+type stage interface {
+	execute(ctx context.Context, options Options, test suites.Test) (reports.Test, error)
+}
+
+// conformant is the reference in all places: on the lab without a custom token endpoint and with one. The tests that have nothing
+// to do with it run once.
+func conformant(options Options, worlds *worlds) []*trial {
+	var trials []*trial
+	add := func(id string, lab *labRun, s stage, tests []suites.Test) {
+		if len(tests) > 0 {
+			trials = append(trials, &trial{Row: Row{ID: id}, lab: lab, places: []place{{s, tests}}})
+		}
+	}
+	plain, endpoint := &labRun{run: "conformant"}, &labRun{run: "endpoint", endpoint: true}
+	add("reference", plain, plain, admissionTestsOf(plain, options.Tests))
+	add("reference with a custom token endpoint", endpoint, endpoint, admissionTestsOf(endpoint, options.Tests))
+	for _, test := range others(options.Tests) { // side by side
+		add("reference in a simulated world", nil, &worldRun{worlds: worlds}, []suites.Test{test})
+	}
+	return trials
+}
+
+// others are the tests that are run in simulated worlds.
+func others(tests []suites.Test) []suites.Test {
+	return slices.DeleteFunc(slices.Clone(tests), isAdmission)
+}
+
+func testsOf(tests []suites.Test, requirement string) []suites.Test {
+	return slices.DeleteFunc(slices.Clone(tests), func(t suites.Test) bool { return !slices.Contains(t.Requirements, requirement) })
+}
+
+// judge runs the tests: on a mutant those of the rule that it breaks, quick ones first, until one kills it, and the others only if
+// none does.
+func (t *trial) judge(ctx context.Context, options Options) error {
 	started := time.Now()
 	defer func() { t.Seconds = time.Since(started).Seconds() }()
-	var own, others []suites.Test
-	for _, test := range options.Tests {
-		switch {
-		case !t.suits(test):
-		case t.mutant != nil && slices.Contains(test.Requirements, t.Requirement):
-			own = append(own, test)
-		default:
-			others = append(others, test)
-		}
-	}
-	execute := func(test suites.Test) reports.Test {
-		return suites.Execute(ctx, t.env, test, suites.ViolationStatus(test, options.Catalogue, true), slots)
-	}
-	if t.mutant == nil {
-		for _, test := range others {
-			if result := execute(test); result.Status != reports.Pass {
-				t.alarms = append(t.alarms, Alarm{Webhook: t.ID, Test: test.ID, Status: result.Status, Finding: finding(result, result.Status)})
+	for _, own := range []bool{true, false} {
+		for _, p := range t.places {
+			for _, test := range quickFirst(p.tests) {
+				if t.breaks(test) != own || !options.EveryTest && t.outcome() == Killed {
+					continue
+				}
+				if err := t.test(ctx, options, p, test); err != nil {
+					return err
+				}
 			}
 		}
-		return
 	}
-	slices.SortStableFunc(own, func(a, b suites.Test) int { return cmp.Compare(a.Timeout, b.Timeout) })
-	for _, test := range own {
-		if !costly(test) || t.isFirstFor(test, options) || options.EveryTest || len(t.KilledBy) == 0 {
-			t.add(execute(test), true)
-		} else {
-			t.NotRun = append(t.NotRun, test.ID)
+	return nil
+}
+
+// quickFirst: of those that may take as long, a test of fewer requirements does less.
+func quickFirst(tests []suites.Test) []suites.Test {
+	return slices.SortedStableFunc(slices.Values(tests), func(a, b suites.Test) int {
+		return cmp.Or(cmp.Compare(a.Timeout, b.Timeout), cmp.Compare(len(a.Requirements), len(b.Requirements)))
+	})
+}
+
+// breaks says whether the mutant breaks a rule of the test.
+func (t *trial) breaks(test suites.Test) bool {
+	return slices.Contains(test.Requirements, t.Requirement)
+}
+
+// test runs one.
+func (t *trial) test(ctx context.Context, options Options, p place, test suites.Test) error {
+	result, err := p.execute(ctx, options, test)
+	if err := cmp.Or(err, context.Cause(ctx)); err != nil {
+		return fmt.Errorf("run %s on %s: %w", test.ID, t.ID, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.mutant != nil:
+		t.add(result, t.breaks(test))
+	case result.Status != reports.Pass:
+		t.alarms = append(t.alarms, Alarm{Webhook: t.ID, Test: result.ID, Status: result.Status, Finding: finding(result, result.Status)})
+	}
+	return nil
+}
+
+// prove runs the tests that have killed no mutant yet on the mutants of their rules, until they kill one.
+func prove(ctx context.Context, options Options, trials []*trial) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelTrials)
+	for _, test := range options.Tests {
+		if slices.ContainsFunc(trials, func(t *trial) bool { return t.killedBy(test) }) {
+			continue
 		}
+		group.Go(func() error {
+			for _, t := range trials {
+				i := slices.IndexFunc(t.places, func(p place) bool {
+					return slices.ContainsFunc(p.tests, func(other suites.Test) bool { return other.ID == test.ID })
+				})
+				if t.mutant == nil || i < 0 || !t.breaks(test) || t.ran(test) {
+					continue
+				}
+				if err := t.test(ctx, options, t.places[i], test); err != nil {
+					return err
+				}
+				if t.killedBy(test) {
+					break
+				}
+			}
+			return nil
+		})
 	}
-	if options.EveryTest || len(t.KilledBy) == 0 {
-		for _, test := range others {
-			t.add(execute(test), false)
-		}
-	}
-	t.Outcome = t.outcome()
-}
-
-// costly tests send hundreds of pods. Each runs on the first mutant of its rules, to be proved, and on mutants that no other
-// test kills.
-func costly(test suites.Test) bool { return test.Timeout > suites.DefaultTimeout }
-
-// isFirstFor says whether no mutant before this one breaks a rule of the test.
-func (t *trial) isFirstFor(test suites.Test, options Options) bool {
-	i := slices.IndexFunc(options.Mutants, func(m mutants.Mutant) bool { return slices.Contains(test.Requirements, m.Requirement) })
-	return i >= 0 && options.Mutants[i].ID == t.ID
-}
-
-// looksAtNamespaces says whether the trial is about which namespaces the webhook selects.
-func (t *trial) looksAtNamespaces() bool {
-	return t.mutant == nil && !t.endpoint || t.Requirement == namespaces
-}
-
-// namespaces is the rule of the namespaceSelector, which the other mutants have to keep apart.
-const namespaces = "SEL-06"
-
-// suits says whether the test can be run on the trial's webhook.
-func (t *trial) suits(test suites.Test) bool {
-	if slices.Contains(test.Requirements, namespaces) && !t.looksAtNamespaces() {
-		return false
-	}
-	needs := func(c suites.Capability) bool { return slices.Contains(test.Needs, c) }
-	if t.mutant == nil && t.endpoint { // the other tests run on the reference without one
-		return needs(suites.CustomTokenEndpoint)
-	}
-	return !needs(suites.CustomTokenEndpoint) && !t.endpoint || t.endpoint && !needs(suites.NoCustomTokenEndpoint)
+	return group.Wait()
 }

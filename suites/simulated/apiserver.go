@@ -5,21 +5,26 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path"
+	"strings"
 	"sync"
-	"testing"
+	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
+	registrationv1 "k8s.io/api/admissionregistration/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/version"
-	"k8s.io/utils/ptr"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/reference"
+	"github.com/wi-e2e/wi-e2e/fixtures/reference/issuer"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/webhook"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/suites"
@@ -28,32 +33,37 @@ import (
 // APIServer is as much of one as the tiers need: an issuer, admission by the reference webhook's mutation, pods, which the node
 // runs, and their controllers.
 type APIServer struct {
-	// Forbids says whether a request is forbidden.
-	Forbids func(r *http.Request) bool
-	// Selects says whether the webhook is called for a pod.
-	Selects func(pod *corev1.Pod) bool
-	// Annotations are an account's as the webhook reads them for a pod.
-	Annotations func(pod *corev1.Pod, dryRun bool, account map[string]string) map[string]string
-	Mutation    webhook.Mutation
-	// Before changes what the webhook is shown of a pod, Mutated a pod that it has mutated.
-	Before, Mutated func(pod *corev1.Pod)
-	// Listed are the keys of the JWKS, Signs is the one of new tokens.
-	Listed func(k Keyring) []SigningKey
-	Signs  func(k Keyring) SigningKey
+	// Intercept stands before the API server.
+	Intercept func(w http.ResponseWriter, r *http.Request, next http.Handler)
+	// Mutation is what the webhook injects, Webhook a fault of it, Registration when it is called.
+	Mutation     webhook.Mutation
+	Webhook      reference.Fault
+	Registration registrationv1.MutatingWebhook
+	// Issuer is that of the service accounts. It answers what is nobody else's.
+	*issuer.Issuer
+	// AskedIssuer is the issuer that the cluster was asked for.
+	AskedIssuer string
+	// PrivateIssuer keeps the issuer's documents for those who have credentials.
+	PrivateIssuer bool
+	// Prefix stands before every path, as where a proxy for many API servers is in front.
+	Prefix string
 	Node   *Node
 
-	server *httptest.Server
-	store  *store
-	ctx    context.Context // of all that goes on without a request
+	server  *httptest.Server
+	webhook func() http.Handler // the same one for all pods
+	store   *store
+	ctx     context.Context // of all that goes on without a request
+	stop    context.CancelFunc
 
-	admission  sync.Mutex
+	restart time.Duration // how long it is away when its keys change
+
 	background sync.WaitGroup
 
-	mu       sync.Mutex
-	keys     Keyring
-	accounts map[string]map[string]string // annotations, by namespace/name
-	secrets  map[string]map[string]string // and ConfigMaps, by kind/namespace/name
-	running  map[string]*Pod              // and what has run, by namespace/name
+	mu         sync.Mutex
+	namespaces map[string]map[string]string // labels, by name
+	accounts   map[string]map[string]string // annotations, by namespace/name
+	secrets    map[string]map[string]string // and ConfigMaps, by kind/namespace/name
+	running    map[string]*Pod              // and what has run, by namespace/name
 }
 
 // self is the image of wi-e2e itself, in which the proxy is too.
@@ -62,35 +72,33 @@ var self, _ = suites.SelfImage.ImageName()
 // ImageOf is the reference of an image in the world: of a workload, or of wi-e2e itself.
 func ImageOf(name string) string { return "teeth.wi-e2e.dev/" + name + ":1" }
 
-// newAPIServer starts a conformant one. The issuer of its tokens is its own URL.
-func newAPIServer(t testing.TB, private *rsa.PrivateKey) *APIServer {
-	t.Helper()
-	first := NewSigningKey(private)
+// newAPIServer starts a conformant one, to be closed. The issuer of its tokens is its own URL.
+func newAPIServer(ctx context.Context, private *rsa.PrivateKey) (*APIServer, error) {
+	registration, err := reference.Registration()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "wi-e2e-simulated-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for the pods' volumes: %w", err)
+	}
 	s := &APIServer{
-		Forbids:     func(*http.Request) bool { return false },
-		Selects:     func(pod *corev1.Pod) bool { return pod.Labels[suites.UseLabel] == "true" },
-		Annotations: func(_ *corev1.Pod, _ bool, account map[string]string) map[string]string { return account },
+		Intercept: func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) },
 		Mutation: webhook.Mutation{
 			TenantID: TenantID, AuthorityHost: Authority, Audience: subject.DefaultAudience, ProxyImage: ImageOf(self), NativeSidecar: true,
 		},
-		Before:  func(*corev1.Pod) {},
-		Mutated: func(*corev1.Pod) {},
-		Listed:  func(k Keyring) []SigningKey { return k.Current },
-		Signs:   func(k Keyring) SigningKey { return k.Current[0] },
-
-		store:    newStore(),
-		keys:     Keyring{Current: []SigningKey{first}, Ever: []SigningKey{first}},
-		accounts: map[string]map[string]string{}, secrets: map[string]map[string]string{}, running: map[string]*Pod{},
+		Registration: registration,
+		store:        newStore(),
+		namespaces:   map[string]map[string]string{}, accounts: map[string]map[string]string{}, secrets: map[string]map[string]string{},
+		running: map[string]*Pod{},
 	}
-	s.Node = newNode(t, s)
-	var stop context.CancelFunc
-	s.ctx, stop = context.WithCancel(context.WithoutCancel(t.Context()))
+	s.webhook = sync.OnceValue(s.newWebhook)
+	s.Node = newNode(s, dir)
+	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, version.Info{Major: "1", Minor: "36", GitVersion: "v1.36.3"})
 	})
-	mux.HandleFunc("GET /.well-known/openid-configuration", s.serveDiscovery)
-	mux.HandleFunc("GET /openid/v1/jwks", s.serveKeys)
 	mux.HandleFunc("POST /api/v1/namespaces", s.createNamespace)
 	const (
 		core  = "/api/v1/namespaces/{namespace}/"
@@ -100,7 +108,6 @@ func newAPIServer(t testing.TB, private *rsa.PrivateKey) *APIServer {
 	mux.HandleFunc("POST "+core+"configmaps", s.createConfigMap)
 	mux.HandleFunc("POST "+core+"serviceaccounts", s.createAccount)
 	mux.HandleFunc("PATCH "+core+"serviceaccounts/{name}", s.patchAccount)
-	mux.HandleFunc("POST "+core+"serviceaccounts/{name}/token", s.createToken)
 	mux.HandleFunc("GET "+core+"events", s.store.serve(s.ctx, eventsResource))
 	mux.HandleFunc("GET /api/v1/events", s.store.serve(s.ctx, eventsResource))
 	mux.HandleFunc("GET /api/v1/pods", s.store.serve(s.ctx, podsResource))
@@ -115,23 +122,36 @@ func newAPIServer(t testing.TB, private *rsa.PrivateKey) *APIServer {
 	mux.HandleFunc("DELETE "+batch+"jobs/{name}", s.deleteJob)
 	mux.HandleFunc("POST "+batch+"cronjobs", s.createCronJob)
 	mux.HandleFunc("POST /apis/apps/v1/namespaces/{namespace}/deployments", s.createDeployment)
-	s.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.Forbids(r) {
-			refuse(w, apierrors.NewForbidden(corev1.Resource("objects"), path.Base(r.URL.Path), errors.New("not today")))
-			return
-		}
-		mux.ServeHTTP(w, r)
-	}))
-	t.Cleanup(func() {
-		stop()
-		s.server.Close()
-		s.background.Wait()
-	})
-	return s
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.Issuer.ServeHTTP(w, r) })
+	next := s.authenticated(mux)
+	s.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Intercept(w, r, http.StripPrefix(s.Prefix, next)) }))
+	s.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // clients that refuse the certificate, on purpose
+	s.server.StartTLS()
+	s.AskedIssuer = s.server.URL
+	s.Issuer = issuer.New(s.server.URL, s.hasAccount, issuer.NewSigningKey(private))
+	return s, nil
+}
+
+// close returns when all that went on has ended.
+func (s *APIServer) close() error {
+	s.stop()
+	s.server.Close()
+	s.background.Wait()
+	return os.RemoveAll(s.Node.dir)
 }
 
 func (s *APIServer) createNamespace(w http.ResponseWriter, r *http.Request) {
-	reply(w, http.StatusCreated, read[corev1.Namespace](r))
+	made := read[corev1.Namespace](r)
+	s.mu.Lock()
+	s.namespaces[made.Name] = made.Labels
+	s.mu.Unlock()
+	reply(w, http.StatusCreated, made)
+}
+
+func (s *APIServer) namespaceLabels(name string) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.namespaces[name]
 }
 
 func (s *APIServer) createSecret(w http.ResponseWriter, r *http.Request) {
@@ -201,17 +221,6 @@ func (s *APIServer) patchAccount(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, patch)
 }
 
-func (s *APIServer) createToken(w http.ResponseWriter, r *http.Request) {
-	namespace, name := r.PathValue("namespace"), r.PathValue("name")
-	request := read[authenticationv1.TokenRequest](r)
-	if _, ok := s.account(namespace, name); !ok {
-		refuse(w, apierrors.NewNotFound(corev1.Resource("serviceaccounts"), name))
-		return
-	}
-	request.Status.Token = s.sign(s.claims(namespace, name, request.Spec.Audiences[0], ptr.Deref(request.Spec.ExpirationSeconds, 3600)))
-	reply(w, http.StatusCreated, request)
-}
-
 func serveObject[T stored](s *APIServer, resource string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		object, ok := get[T](s.store, resource, r.PathValue("namespace"), r.PathValue("name"))
@@ -253,4 +262,15 @@ func refuse(w http.ResponseWriter, refusal *apierrors.StatusError) {
 	status := refusal.Status()
 	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 	reply(w, int(status.Code), status)
+}
+
+// Forbid has the API server forbid changes and reads below a path of that ending.
+func (w *World) Forbid(suffix string) {
+	w.API.Intercept = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.HasSuffix(r.URL.Path, suffix) {
+			refuse(w, apierrors.NewForbidden(corev1.Resource("objects"), path.Base(r.URL.Path), errors.New("not today")))
+			return
+		}
+		next.ServeHTTP(w, r)
+	}
 }

@@ -2,8 +2,8 @@
 // mutation, a node that runs pods, and the emulated Azure, asked with the real SDKs. It conforms. Its functions are there for
 // faults to replace, before any test runs, so that each check of a tier can be shown to fail.
 //
-// It is for tests to import only. There are no containers and no network in it: what a container's program does is done by
-// Node.Programs, and what reaches a pod from outside is for them to simulate.
+// There are no containers in it, and no network but the loopback device: what a container's program does is done by
+// Node.Programs, and the addresses that a pod's containers call are looked up in Network.
 package simulated
 
 import (
@@ -11,11 +11,12 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -26,6 +27,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator"
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator/directory"
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator/evidence"
+	"github.com/wi-e2e/wi-e2e/fixtures/reference/issuer"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 )
 
@@ -53,6 +55,7 @@ type Lab struct {
 	OtherKey *rsa.PrivateKey
 
 	key      *rsa.PrivateKey // signs in every world at first
+	home     *APIServer      // whose account the operator is
 	operator azcore.TokenCredential
 	made     *azure.Azure
 	vault    azure.Vault
@@ -62,52 +65,75 @@ type Lab struct {
 	entries []evidence.Entry
 }
 
-// NewLab starts an Azure in which new federated credentials take that long until they hold.
-func NewLab(t testing.TB, propagation time.Duration) *Lab {
-	t.Helper()
+// NewLab starts an Azure, to be closed, in which new federated credentials take that long until they hold.
+func NewLab(ctx context.Context, propagation time.Duration) (*Lab, error) {
 	l := &Lab{}
 	var err error
 	for _, key := range []**rsa.PrivateKey{&l.key, &l.OtherKey} {
-		*key, err = rsa.GenerateKey(rand.Reader, 2048)
-		must(t, err)
+		if *key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			return nil, fmt.Errorf("make a signing key: %w", err)
+		}
 	}
-	home := newAPIServer(t, l.key)
+	if l.home, err = newAPIServer(ctx, l.key); err != nil {
+		return nil, err
+	}
+	if err := l.furnish(ctx, propagation); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Close ends it. Its worlds must have been closed.
+func (l *Lab) Close() error { return l.home.close() }
+
+// furnish makes the emulator, and in it a vault with the secret.
+func (l *Lab) furnish(ctx context.Context, propagation time.Duration) (err error) {
 	l.Emulator, err = emulator.New(emulator.Options{
 		TenantID: TenantID, Propagation: propagation, Log: logger{l},
 		Operator: directory.FederatedCredential{
-			Issuer: home.issuer(), Subject: subjectOf(operatorNamespace, operatorAccount), Audience: subject.DefaultAudience,
+			Issuer: l.home.URL, Subject: issuer.Subject(operatorNamespace, operatorAccount), Audience: subject.DefaultAudience,
 		},
-		Issuers: home.server.Client(), // all servers of httptest have the same certificate
+		Issuers: l.home.server.Client(), // all servers of httptest have the same certificate
 	})
-	must(t, err)
+	if err != nil {
+		return err
+	}
 	transport := &http.Client{Transport: inProcess{l.Emulator}}
 	l.operator, err = azidentity.NewClientAssertionCredential(TenantID, emulator.OperatorClientID,
 		func(context.Context) (string, error) {
-			return home.Token(operatorNamespace, operatorAccount, subject.DefaultAudience), nil
+			return l.home.Token(operatorNamespace, operatorAccount, subject.DefaultAudience), nil
 		},
 		&azidentity.ClientAssertionCredentialOptions{ClientOptions: azcore.ClientOptions{Cloud: clouds.Public.SDK(), Transport: transport}})
-	must(t, err)
-	l.made = l.newAzure(t, "lab", transport)
-	l.vault, err = l.made.CreateVault(t.Context())
-	must(t, err)
-	self, err := l.made.Self(t.Context())
-	must(t, err)
-	must(t, l.made.GrantRole(t.Context(), azure.KeyVaultSecretsOfficer, l.vault.ResourceID, self))
-	must(t, l.made.SetSecret(t.Context(), l.vault, SecretName, SecretValue))
-	return l
+	if err != nil {
+		return fmt.Errorf("make the operator's credential: %w", err)
+	}
+	if l.made, err = l.newAzure(ctx, "lab", transport); err != nil {
+		return err
+	}
+	if l.vault, err = l.made.CreateVault(ctx); err != nil {
+		return err
+	}
+	self, err := l.made.Self(ctx)
+	if err != nil {
+		return err
+	}
+	if err := l.made.GrantRole(ctx, azure.KeyVaultSecretsOfficer, l.vault.ResourceID, self); err != nil {
+		return err
+	}
+	return l.made.SetSecret(ctx, l.vault, SecretName, SecretValue)
 }
 
 // newAzure makes things in a group of its own.
-func (l *Lab) newAzure(t testing.TB, run string, transport *http.Client) *azure.Azure {
-	t.Helper()
+func (l *Lab) newAzure(ctx context.Context, run string, transport *http.Client) (*azure.Azure, error) {
 	nobody := func(string, string) error { return nil }
 	made, err := azure.New(azure.Options{
 		Cloud: clouds.Public, TenantID: TenantID, SubscriptionID: emulator.SubscriptionID, Credential: l.operator, Transport: transport,
 		Run: run, Record: nobody, Removed: nobody,
 	})
-	must(t, err)
-	must(t, made.CreateGroup(t.Context()))
-	return made
+	if err != nil {
+		return nil, err
+	}
+	return made, made.CreateGroup(ctx)
 }
 
 // logger takes the emulator's log, which is its evidence.
@@ -133,11 +159,4 @@ func (l *Lab) evidenceSince(sequence uint64) []evidence.Entry {
 		return nil
 	}
 	return slices.Clone(l.entries[i:])
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

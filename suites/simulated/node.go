@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"sync/atomic"
-	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -24,9 +23,6 @@ type Node struct {
 	PostStart func(ctx context.Context, c *Container) error
 	// Status changes what is told of a pod.
 	Status func(pod *corev1.Pod)
-	// Claims and Token change what is projected into a pod.
-	Claims func(c Claims)
-	Token  func(token string) string
 	// Report changes what a token probe says.
 	Report func(r *probe.Report)
 	// Environment changes a workload's variables, Attempt what it attempts, Result and ExitCode what it came to.
@@ -41,19 +37,17 @@ type Node struct {
 
 	api   *APIServer
 	azure http.RoundTripper // under Azure's names
-	dir   string
+	dir   string            // of the pods' volumes
 	pods  atomic.Int64
 }
 
 // Program does what a container's does, until it has done it or ctx ends, with which it has to return.
 type Program func(ctx context.Context, c *Container) (exitCode int32)
 
-func newNode(t testing.TB, api *APIServer) *Node {
+func newNode(api *APIServer, dir string) *Node {
 	n := &Node{
 		PostStart:   func(context.Context, *Container) error { return nil },
 		Status:      func(*corev1.Pod) {},
-		Claims:      func(Claims) {},
-		Token:       func(token string) string { return token },
 		Report:      func(*probe.Report) {},
 		Environment: func(corev1.Container, map[string]string) {},
 		Attempt:     func(*workloads.Attempt) {},
@@ -66,7 +60,7 @@ func newNode(t testing.TB, api *APIServer) *Node {
 		},
 		Shown: SecretValue,
 		IMDS:  func(*Container) http.RoundTripper { return unreachable{} },
-		api:   api, dir: t.TempDir(),
+		api:   api, dir: dir,
 	}
 	n.Programs = n.program
 	return n

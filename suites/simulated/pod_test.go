@@ -50,7 +50,14 @@ const ns = "ns"
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{APIServer: newAPIServer(t, signing()), programs: map[string]Program{}}
+	api, err := newAPIServer(t.Context(), signing())
+	must(t, err)
+	t.Cleanup(func() {
+		if err := api.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := &stage{APIServer: api, programs: map[string]Program{}}
 	s.putAccount(ns, "default", map[string]string{suites.ClientIDAnnotation: "client"})
 	s.Node.Programs = func(c corev1.Container) Program {
 		if len(c.Args) == 0 {
@@ -537,5 +544,12 @@ func TestTheServerHasAVersion(t *testing.T) {
 	version, err := newStage(t).kube.Discovery().ServerVersion()
 	if err != nil || version.GitVersion != "v1.36.3" {
 		t.Errorf("version %v, error %v", version, err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

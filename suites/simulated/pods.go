@@ -1,6 +1,7 @@
 package simulated
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -15,7 +16,11 @@ func (s *APIServer) createPod(w http.ResponseWriter, r *http.Request) {
 	dryRun := r.URL.Query().Has("dryRun")
 	pod, err := s.admit(r.PathValue("namespace"), read[corev1.Pod](r), dryRun)
 	if err != nil {
-		refuse(w, apierrors.NewBadRequest(err.Error()))
+		refusal, ok := errors.AsType[*apierrors.StatusError](err)
+		if !ok {
+			refusal = apierrors.NewBadRequest(err.Error())
+		}
+		refuse(w, refusal)
 		return
 	}
 	if !dryRun {

@@ -19,7 +19,9 @@ func TestWorkloadsThatAskIMDS(t *testing.T) {
 	test := suites.Test{
 		ID: "asks", Tier: suites.Proxy, Requirements: []string{"PRX-17"}, Trust: []suites.Trust{{Account: "app", Identity: reader}},
 	}
-	l := NewLab(t, 0)
+	l, err := NewLab(t.Context(), 0)
+	must(t, err)
+	t.Cleanup(func() { must(t, l.Close()) })
 	for title, c := range map[string]struct {
 		workload string
 		attempt  workloads.Attempt
@@ -28,14 +30,16 @@ func TestWorkloadsThatAskIMDS(t *testing.T) {
 		"one from before it":                  {"go-imds", workloads.Attempt{}},
 	} {
 		t.Run(title, func(t *testing.T) {
-			w := NewWorld(t, l, test)
+			w, err := NewWorld(t.Context(), l, test)
+			must(t, err)
+			t.Cleanup(func() { must(t, w.Close()) })
 			run := func(name string, expect func(t *suites.T, r workloads.Result)) {
 				asks := test
 				asks.Body = func(ctx context.Context, t *suites.T) {
 					expect(t, programs.Run(ctx, t, programs.Pod(ctx, t, name, "app", programs.New(t, "app", c.workload, c.attempt)))["app"].Only())
 				}
-				if result := w.Run(t, asks); result.Status != reports.Pass {
-					t.Errorf("%s is %s:\n%s", name, result.Status, Findings(result, ""))
+				if result := w.Run(t.Context(), asks); result.Status != reports.Pass {
+					t.Errorf("%s is %s: %v %v", name, result.Status, result.Findings, result.Cases)
 				}
 			}
 			run("without", func(t *suites.T, r workloads.Result) {

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/reference/issuer"
 )
 
 // volume is the directory of a volume.
@@ -50,7 +52,7 @@ func (p *Pod) projectAll(volume string, sources []corev1.VolumeProjection) error
 		var err error
 		switch {
 		case source.ServiceAccountToken != nil:
-			err = p.write(volume, source.ServiceAccountToken.Path, p.node.Token(p.node.api.sign(p.claims(source.ServiceAccountToken))))
+			err = p.write(volume, source.ServiceAccountToken.Path, p.node.api.Sign(p.claims(source.ServiceAccountToken)))
 		case source.Secret != nil:
 			err = p.project(volume, "Secret", source.Secret.Name, source.Secret.Items, source.Secret.Optional)
 		case source.ConfigMap != nil:
@@ -84,10 +86,9 @@ func (p *Pod) project(volume, kind, name string, items []corev1.KeyToPath, optio
 	return nil
 }
 
-func (p *Pod) claims(token *corev1.ServiceAccountTokenProjection) Claims {
-	claims := p.node.api.claims(p.Namespace, p.Spec.ServiceAccountName, token.Audience, ptr.Deref(token.ExpirationSeconds, 3600))
-	claims["kubernetes.io"].(Claims)["pod"] = Claims{"name": p.Name, "uid": string(p.UID)}
-	p.node.Claims(claims)
+func (p *Pod) claims(token *corev1.ServiceAccountTokenProjection) issuer.Object {
+	claims := p.node.api.NewClaims(p.Namespace, p.Spec.ServiceAccountName, []string{token.Audience}, ptr.Deref(token.ExpirationSeconds, 3600))
+	claims["kubernetes.io"].(issuer.Object)["pod"] = issuer.Object{"name": p.Name, "uid": string(p.UID)}
 	return claims
 }
 

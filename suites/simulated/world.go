@@ -5,13 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
-	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/azure"
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator/evidence"
+	"github.com/wi-e2e/wi-e2e/fixtures/reference/issuer"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
@@ -31,6 +31,8 @@ type World struct {
 	Lab *Lab
 	API *APIServer
 	Env *suites.Env
+	// Network is what pods reach beside Azure.
+	Network *Network
 	// Azure stands before the emulator, for pods and harness.
 	Azure func(w http.ResponseWriter, r *http.Request, next http.Handler)
 	// Evidence changes what Azure tells of its decisions.
@@ -46,68 +48,92 @@ type Trust struct {
 	ClientID  string
 }
 
-// NewWorld makes what the runner makes for these tests.
-func NewWorld(t testing.TB, l *Lab, tests ...suites.Test) *World {
-	t.Helper()
+// NewWorld makes what the runner makes for these tests. It is to be closed.
+func NewWorld(ctx context.Context, l *Lab, tests ...suites.Test) (*World, error) {
+	api, err := newAPIServer(ctx, l.key)
+	if err != nil {
+		return nil, err
+	}
 	w := &World{
-		Lab: l, API: newAPIServer(t, l.key),
+		Lab: l, API: api,
 		Azure:    func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) },
 		Evidence: func(entries []evidence.Entry) []evidence.Entry { return entries },
 	}
-	transport := inProcess{http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.Azure(rw, r, l.Emulator) })}
+	w.Network = newNetwork(api.Node)
+	if err := w.furnish(ctx, tests); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+// Close ends all that goes on in it.
+func (w *World) Close() error { return w.API.close() }
+
+// furnish makes the run's part of the lab's Azure, and what tests stand on.
+func (w *World) furnish(ctx context.Context, tests []suites.Test) error {
+	transport := inProcess{http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.Azure(rw, r, w.Lab.Emulator) })}
 	w.API.Node.azure = transport
-	run := fmt.Sprintf("w%d", l.worlds.Add(1))
-	sum := sha256.Sum256([]byte(SecretValue))
+	run := fmt.Sprintf("w%d", w.Lab.worlds.Add(1))
+	made, err := w.Lab.newAzure(ctx, run, &http.Client{Transport: transport})
+	if err != nil {
+		return err
+	}
+	vault, sum := w.Lab.vault, sha256.Sum256([]byte(SecretValue))
 	w.Env = &suites.Env{
 		Cluster: simulatedCluster{api: w.API}, RunID: run, UserAgent: "wi-e2e/test", KeepNamespaces: true,
 		Subject: &subject.Installed{Audience: subject.DefaultAudience, TenantID: TenantID, AuthorityHost: Authority, Profile: subject.Latest},
 		Record:  func(_, _, _ string) error { return nil },
 		Images:  map[string]string{self: ImageOf(self)},
 		Azure: &suites.Azure{
-			Azure: l.newAzure(t, run, &http.Client{Transport: transport}), TenantID: TenantID, Scope: Scope, Authority: Authority,
-			Vault: l.vault, Secret: SecretName, SecretSHA256: hex.EncodeToString(sum[:]),
-			HostAliases: []corev1.HostAlias{{IP: "192.0.2.1", Hostnames: []string{LoginHost, l.vault.Name + VaultSuffix}}},
+			Azure: made, TenantID: TenantID, Scope: Scope, Authority: Authority,
+			Vault: vault, Secret: SecretName, SecretSHA256: hex.EncodeToString(sum[:]),
+			HostAliases: []corev1.HostAlias{{IP: "192.0.2.1", Hostnames: []string{LoginHost, vault.Name + VaultSuffix}}},
 			Propagation: suites.Propagation{Budget: 20 * time.Second},
 			Trusted:     map[suites.TrustKey]azure.Identity{},
+			Evidence: func(_ context.Context, since uint64) ([]evidence.Entry, error) {
+				return w.Evidence(w.Lab.evidenceSince(since)), nil
+			},
 		},
-	}
-	w.Env.Azure.Evidence = func(_ context.Context, since uint64) ([]evidence.Entry, error) {
-		return w.Evidence(l.evidenceSince(since)), nil
+		RelyingParty: w.API.server.Client(),
+		IMDS:         w.Network.env(),
 	}
 	for _, workload := range workloads.Catalogue() {
 		w.Env.Images[workload.Name] = ImageOf(workload.Name)
 	}
-	must(t, w.Env.Connect())
-	w.makeTrusts(t, tests)
-	return w
+	if err := w.Env.Connect(); err != nil {
+		return err
+	}
+	return w.makeTrusts(ctx, tests)
 }
 
 // Run executes a test in the world.
-func (w *World) Run(t testing.TB, test suites.Test) reports.Test {
-	t.Helper()
-	return suites.Execute(t.Context(), w.Env, test, reports.Fail, make(chan struct{}, 8))
+func (w *World) Run(ctx context.Context, test suites.Test) reports.Test {
+	return suites.Execute(ctx, w.Env, test, reports.Fail, make(chan struct{}, 8))
 }
 
-// makeTrusts makes the identities, federated credentials, grants and service accounts that the tests ask for, as the runner does.
-func (w *World) makeTrusts(t testing.TB, tests []suites.Test) {
-	t.Helper()
+// trust is one of a test before it is made.
+type trust struct {
+	suites.Trust
+	key        suites.TrustKey
+	namespace  string
+	credential azure.FederatedCredential
+}
+
+// asked are the tests' trusts, and the credentials that are wanted for them.
+func (w *World) asked(ctx context.Context, tests []suites.Test) (trusts []trust, wanted []azure.Wanted, err error) {
 	kube, err := kubernetes.NewForConfig(w.Env.RESTConfig("azure"))
-	must(t, err)
-	type trust struct {
-		suites.Trust
-		key        suites.TrustKey
-		namespace  string
-		credential azure.FederatedCredential
+	if err != nil {
+		return nil, nil, err
 	}
-	var trusts []trust
-	var wanted []azure.Wanted
 	for _, test := range tests {
 		for _, asked := range test.Trust {
-			ns, err := w.Env.Namespace(t.Context(), kube, test.ID)
-			must(t, err)
+			ns, err := w.Env.Namespace(ctx, kube, test.ID)
+			if err != nil {
+				return nil, nil, err
+			}
 			c := azure.FederatedCredential{
-				Name: test.ID + "-" + asked.Account, Issuer: w.API.issuer(), Audience: subject.DefaultAudience,
-				Subject: subjectOf(ns, asked.Account),
+				Name: test.ID + "-" + asked.Account, Issuer: w.API.Issuer.URL, Audience: subject.DefaultAudience,
+				Subject: issuer.Subject(ns, asked.Account),
 			}
 			if asked.Altered != nil {
 				c = asked.Altered(c)
@@ -118,31 +144,45 @@ func (w *World) makeTrusts(t testing.TB, tests []suites.Test) {
 			}
 		}
 	}
+	return trusts, wanted, nil
+}
+
+// makeTrusts makes the identities, federated credentials, grants and service accounts that the tests ask for, as the runner does.
+func (w *World) makeTrusts(ctx context.Context, tests []suites.Test) error {
+	trusts, wanted, err := w.asked(ctx, tests)
+	if err != nil {
+		return err
+	}
 	plan := azure.Plan(wanted)
 	for _, trust := range trusts {
 		if trust.NoCredential {
 			plan = append(plan, azure.PlannedIdentity{Name: trust.Identity.Name, Role: trust.Identity.Name})
 		}
 	}
+	if len(trusts) > 0 {
+		w.API.restart = restartOfTrusted
+	}
 	identities := make([]azure.Identity, len(plan))
-	group, ctx := errgroup.WithContext(t.Context())
+	group, making := errgroup.WithContext(ctx)
 	for i, planned := range plan {
 		group.Go(func() (err error) {
-			if identities[i], err = w.Env.Azure.CreateIdentity(ctx, planned.Name); err != nil {
+			if identities[i], err = w.Env.Azure.CreateIdentity(making, planned.Name); err != nil {
 				return err
 			}
 			for _, c := range planned.Credentials {
-				if err := w.Env.Azure.Federate(ctx, identities[i], c); err != nil {
+				if err := w.Env.Azure.Federate(making, identities[i], c); err != nil {
 					return err
 				}
 			}
 			if slices.ContainsFunc(trusts, func(t trust) bool { return t.Identity.Reads && t.Identity.Name == planned.Role }) {
-				return w.Lab.made.GrantRole(ctx, azure.KeyVaultSecretsUser, w.Lab.vault.ResourceID, identities[i].Principal())
+				return w.Lab.made.GrantRole(making, azure.KeyVaultSecretsUser, w.Lab.vault.ResourceID, identities[i].Principal())
 			}
 			return nil
 		})
 	}
-	must(t, group.Wait())
+	if err := group.Wait(); err != nil {
+		return err
+	}
 	for _, trust := range trusts {
 		i := slices.IndexFunc(plan, func(p azure.PlannedIdentity) bool {
 			return p.Role == trust.Identity.Name && (trust.NoCredential || slices.Contains(p.Credentials, trust.credential))
@@ -153,6 +193,7 @@ func (w *World) makeTrusts(t testing.TB, tests []suites.Test) {
 			w.API.putAccount(trust.namespace, trust.Account, map[string]string{suites.ClientIDAnnotation: identities[i].ClientID})
 		}
 	}
+	return nil
 }
 
 // inProcess is a transport to a handler of this process.
@@ -184,22 +225,4 @@ func (p inProcess) RoundTrip(r *http.Request) (response *http.Response, err erro
 	response = recorder.Result()
 	response.Request = r
 	return response, nil
-}
-
-// Findings are the messages of that status, of every status if it is "", each with the case that it is of.
-func Findings(result reports.Test, status reports.Status) string {
-	var text []string
-	all := slices.Clone(result.Findings)
-	for _, c := range result.Cases {
-		for _, f := range c.Findings {
-			f.Message = c.Name + ": " + f.Message
-			all = append(all, f)
-		}
-	}
-	for _, f := range all {
-		if status == "" || f.Status == status {
-			text = append(text, strings.TrimSpace(f.Message+"\n"+f.Diff))
-		}
-	}
-	return strings.Join(text, "\n")
 }
