@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,6 +47,8 @@ type Env struct {
 	DialSubject func(ctx context.Context, network, address string) (net.Conn, error)
 	// Azure is nil without one.
 	Azure *Azure
+	// RelyingParty is nil unless the issuer is public.
+	RelyingParty policy.Transporter
 	// IMDS is nil unless the nodes have ours.
 	IMDS *IMDS
 	// MinimumSDKs: the workloads have the oldest versions of their libraries that EXC-01 names.

@@ -33,6 +33,8 @@ const (
 	SubjectPods Capability = "subject-pods"
 	// KnownIssuer: the issuer that was asked for is known, so that it can be compared with what is served.
 	KnownIssuer Capability = "known-issuer"
+	// PublicIssuer: relying parties on the internet, or the emulated one, find the documents of the cluster's issuer.
+	PublicIssuer Capability = "public-issuer"
 	// ControlPlaneAccess: signing keys and flags of the API server are ours to change.
 	ControlPlaneAccess Capability = "control-plane-access"
 	// CustomTokenEndpoint: the installation has section 8 (identity binding) configured.
@@ -76,6 +78,7 @@ var missing = map[Capability]struct {
 }{
 	SubjectPods:           {"no-subject-pods", "the webhook's pods are out of reach: no pod behind its Service that a port-forward could go to"},
 	KnownIssuer:           {"no-known-issuer", "the cluster is not ours: which issuer was asked for is not known"},
+	PublicIssuer:          {"no-public-issuer", "nobody on the internet looks for the cluster's issuer: that takes the real Azure, or a run that publishes it"},
 	ControlPlaneAccess:    {"no-control-plane-access", "the control plane is not ours: signing keys cannot be rotated"},
 	CustomTokenEndpoint:   {"not-configured", "the installation has no custom token endpoint configured"},
 	NoCustomTokenEndpoint: {"configured", "the installation has a custom token endpoint configured, so its absence cannot be observed"},

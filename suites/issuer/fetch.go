@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/go-jose/go-jose/v4"
 	"k8s.io/client-go/rest"
 
@@ -20,7 +21,9 @@ import (
 
 // relyingParty fetches the issuer's documents as Entra ID does: by their URLs and without credentials.
 type relyingParty struct {
-	anonymous *http.Client
+	// anonymous is the run's relying party on the internet, if the issuer is public; else one that is beside the cluster, and
+	// trusts its authority.
+	anonymous policy.Transporter
 	// inside is for issuers whose name exists in the cluster only (https://kubernetes.default.svc): it
 	// asks the API server, with the harness' credentials, for the very path.
 	inside *http.Client
@@ -41,7 +44,7 @@ func newRelyingParty(t *suites.T) *relyingParty {
 	}
 	inside, err := rest.HTTPClientFor(config)
 	t.Must(err, "make a client for the API server")
-	return &relyingParty{
+	party := &relyingParty{
 		anonymous: &http.Client{
 			Timeout: 10 * time.Second,
 			Transport: &http.Transport{
@@ -52,6 +55,10 @@ func newRelyingParty(t *suites.T) *relyingParty {
 		inside: inside,
 		server: server,
 	}
+	if public := t.Env().RelyingParty; public != nil {
+		party.anonymous = public
+	}
+	return party
 }
 
 // inCluster says whether the host's name means nothing outside the cluster.

@@ -20,7 +20,7 @@ import (
 
 // Tests are all tests of the tier, in the order of the specification.
 func Tests() []suites.Test {
-	return []suites.Test{
+	return append([]suites.Test{
 		{
 			ID:           "issuer-discovery",
 			Title:        "The issuer's discovery document is served, and its issuer is the iss of a fresh token",
@@ -67,7 +67,7 @@ func Tests() []suites.Test {
 			Needs:        []suites.Capability{suites.KnownIssuer},
 			Body:         asAskedFor,
 		},
-	}
+	}, publishedTests()...)
 }
 
 func discovery(ctx context.Context, t *suites.T) {
@@ -188,14 +188,6 @@ func asAskedFor(ctx context.Context, t *suites.T) {
 }
 
 func keyRotation(ctx context.Context, t *suites.T) {
-	rotator, ok := t.Env().Cluster.(cluster.SigningKeyRotator)
-	if !ok {
-		t.Broken("the cluster cannot rotate its signing keys, although it was planned for")
-	}
-	oldKey, err := rotator.ServiceAccountKey()
-	t.Must(err, "read the signing key")
-	newKey := generateKey(t)
-
 	ns, sa := t.Namespace(ctx), t.ServiceAccount(ctx, "app", nil)
 	old := freshToken(ctx, t, ns, sa)
 	party := newRelyingParty(t)
@@ -204,6 +196,37 @@ func keyRotation(ctx context.Context, t *suites.T) {
 	}
 	t.Require(old.accepted(ctx, t), "a token is refused before any rotation")
 
+	var fresh *token
+	rotate(ctx, t, func() {
+		fresh = freshToken(ctx, t, ns, sa)
+		set := currentKeys()
+		t.Check(fresh.header.Kid != old.header.Kid, "a new token still bears the old kid %s", old.header.Kid)
+		t.Check(slices.Contains(set.ids(), old.header.Kid), "after the rotation the old kid %s is not in the JWKS: %q", old.header.Kid, set.ids())
+		t.Check(slices.Contains(set.ids(), fresh.header.Kid), "after the rotation the new kid %s is not in the JWKS: %q", fresh.header.Kid, set.ids())
+		t.Check(old.verifies(set), "after the rotation a token of the old key does not verify against the JWKS")
+		t.Check(fresh.verifies(set), "after the rotation a token of the new key does not verify against the JWKS")
+		t.Check(old.accepted(ctx, t), "after the rotation a token of the old key is refused")
+		t.Check(fresh.accepted(ctx, t), "after the rotation a token of the new key is refused")
+	})
+	set := currentKeys()
+	t.Check(!slices.Contains(set.ids(), fresh.header.Kid), "the withdrawn kid %s is still in the JWKS", fresh.header.Kid)
+	t.Check(!fresh.verifies(set), "a token of the withdrawn key verifies against the JWKS")
+	t.Check(old.verifies(set), "after the withdrawal a token of the key that signs now does not verify against the JWKS")
+	t.Check(!fresh.accepted(ctx, t), "a token of the withdrawn key is accepted")
+	t.Check(old.accepted(ctx, t), "after the withdrawal a token of the key that signs now is refused")
+}
+
+// rotate has a new key sign, with the old one still verifying, while during runs, and then withdraws it again. Rotating back
+// withdraws the key that signed before, as every rotation ends. In this direction the tokens of the cluster's running pods stay
+// good all the time.
+func rotate(ctx context.Context, t *suites.T, during func()) {
+	rotator, ok := t.Env().Cluster.(cluster.SigningKeyRotator)
+	if !ok {
+		t.Broken("the cluster cannot rotate its signing keys, although it was planned for")
+	}
+	oldKey, err := rotator.ServiceAccountKey()
+	t.Must(err, "read the signing key")
+	newKey := generateKey(t)
 	rotatedBack := false
 	defer func() {
 		if rotatedBack {
@@ -217,25 +240,9 @@ func keyRotation(ctx context.Context, t *suites.T) {
 		}
 	}()
 	t.Must(rotator.SetServiceAccountKeys(ctx, newKey, oldKey), "rotate the signing key")
-	fresh := freshToken(ctx, t, ns, sa)
-	set := currentKeys()
-	t.Check(fresh.header.Kid != old.header.Kid, "a new token still bears the old kid %s", old.header.Kid)
-	t.Check(slices.Contains(set.ids(), old.header.Kid), "after the rotation the old kid %s is not in the JWKS: %q", old.header.Kid, set.ids())
-	t.Check(slices.Contains(set.ids(), fresh.header.Kid), "after the rotation the new kid %s is not in the JWKS: %q", fresh.header.Kid, set.ids())
-	t.Check(old.verifies(set), "after the rotation a token of the old key does not verify against the JWKS")
-	t.Check(fresh.verifies(set), "after the rotation a token of the new key does not verify against the JWKS")
-	t.Check(old.accepted(ctx, t), "after the rotation a token of the old key is refused")
-	t.Check(fresh.accepted(ctx, t), "after the rotation a token of the new key is refused")
-
-	// Rotating back withdraws the key that signed before, as every rotation ends. In this direction the tokens of
-	// the cluster's running pods stay good all the time.
+	during()
 	t.Must(rotator.SetServiceAccountKeys(ctx, oldKey), "rotate back and withdraw the key that signed")
 	rotatedBack = true
-	set = currentKeys()
-	t.Check(!slices.Contains(set.ids(), fresh.header.Kid), "the withdrawn kid %s is still in the JWKS", fresh.header.Kid)
-	t.Check(!fresh.verifies(set), "a token of the withdrawn key verifies against the JWKS")
-	t.Check(!fresh.accepted(ctx, t), "a token of the withdrawn key is accepted")
-	t.Check(old.accepted(ctx, t), "after the withdrawal a token of the key that signs now is refused")
 }
 
 // generateKey is a new RSA key, as PEM.

@@ -16,10 +16,12 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/clouds"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/existing"
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster/kind"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
 	"github.com/wi-e2e/wi-e2e/fixtures/images/registry"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
+	"github.com/wi-e2e/wi-e2e/kindconfig"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
@@ -29,7 +31,7 @@ const ConfigKind = "RunConfig"
 
 // Providers and Subjects are the values that Config knows.
 var (
-	Providers = []string{"local", existing.Name}
+	Providers = []string{"local", kind.Name, existing.Name}
 	Subjects  = []string{"reference", "manifest", "helm", "preinstalled"}
 	// AzureModes are the values of AzureConfig.Mode.
 	AzureModes = []string{emulatedAzure, realAzure}
@@ -85,6 +87,12 @@ type ClusterConfig struct {
 	Context           string `json:"context,omitempty"`
 	// Keep leaves the cluster and what the run put on it as they are.
 	Keep bool `json:"keep,omitempty"`
+
+	// Topology is one of kindconfig.Topologies, NodeImage an image of kind's; both are for the provider kind.
+	Topology  kindconfig.Topology `json:"topology,omitempty"`
+	NodeImage string              `json:"nodeImage,omitempty"`
+	// Reuse takes a cluster of kind's that an earlier run made with the same configuration, or leaves one for the next.
+	Reuse bool `json:"reuse,omitempty"`
 }
 
 // WorkloadsConfig says which workloads to run, and how their images get to the cluster.
@@ -181,8 +189,16 @@ func (c *Config) Validate() error {
 		return usage("unknown provider %q (there are: %s)", cl.Provider, strings.Join(Providers, ", "))
 	case s.Kind != "" && !slices.Contains(Subjects, s.Kind):
 		return usage("unknown subject %q (there are: %s)", s.Kind, strings.Join(Subjects, ", "))
-	case cl.Provider == "local" && (cl.Kubeconfig != "" || cl.Context != ""):
-		return usage("a kubeconfig or context names an existing cluster, but the provider is local: leave one of them out")
+	case (cl.Provider == "local" || cl.Provider == kind.Name) && (cl.Kubeconfig != "" || cl.Context != ""):
+		return usage("a kubeconfig or context names an existing cluster, but the provider is %s: leave one of them out", cl.Provider)
+	case cl.Provider != kind.Name && (cl.Topology != "" || cl.NodeImage != "" || cl.Reuse):
+		return usage("topology, node image and reuse go with --provider kind")
+	case cl.Topology != "" && !slices.Contains(kindconfig.Topologies, cl.Topology):
+		return usage("unknown topology %q (there are: %s)", cl.Topology, kindconfig.JoinTopologies())
+	case cl.Name != "" && (cl.Topology != "" || cl.NodeImage != "" || cl.Reuse):
+		return usage("topology, node image and reuse are for clusters without a name")
+	case cl.NodeImage != "" && cl.KubernetesVersion != "":
+		return usage("a node image has its Kubernetes version: leave one of them out")
 	case cl.KubernetesVersion != "" && (c.usesExisting() || cl.Name != ""):
 		return usage("a Kubernetes version can be chosen only for a cluster that the run makes")
 	case cl.Name != "" && c.usesExisting():
@@ -302,21 +318,37 @@ func (c *Config) provider(ctx context.Context) (chosen cluster.Provider, why str
 		p := existing.New(c.Cluster.Kubeconfig, c.Cluster.Context)
 		return p, "asked for", p.Available(ctx)
 	}
-	p, err := local.New()
+	embedded, err := local.New()
 	if err != nil {
 		return nil, "", err
 	}
-	why = "asked for"
-	if c.Cluster.Provider == "" {
-		why = "the embedded one: no kubeconfig was named, and this machine can run it"
-	}
-	if err := p.Available(ctx); err != nil {
-		if c.Cluster.Provider == "" {
-			err = fmt.Errorf("no cluster to run on: %w\n(or name an existing cluster: --kubeconfig FILE)", err)
-		}
+	inContainers, err := kind.New(kind.Options{Topology: c.Cluster.Topology, NodeImage: c.Cluster.NodeImage})
+	if err != nil {
 		return nil, "", err
 	}
-	return p, why, nil
+	switch c.Cluster.Provider {
+	case embedded.Name():
+		return embedded, "asked for", embedded.Available(ctx)
+	case inContainers.Name():
+		return inContainers, "asked for", inContainers.Available(ctx)
+	}
+	if name := c.Cluster.Name; name != "" {
+		if _, err := embedded.Get(ctx, name); !errors.Is(err, cluster.ErrNotFound) {
+			return embedded, "it has the cluster " + name, nil
+		}
+		if _, err := inContainers.Get(ctx, name); !errors.Is(err, cluster.ErrNotFound) {
+			return inContainers, "it has the cluster " + name, nil
+		}
+	}
+	localErr := embedded.Available(ctx)
+	if localErr == nil {
+		return embedded, "the embedded one: no kubeconfig was named, and this machine can run it", nil
+	}
+	kindErr := inContainers.Available(ctx)
+	if kindErr == nil {
+		return inContainers, "no kubeconfig was named, and this machine can run no local cluster", nil
+	}
+	return nil, "", fmt.Errorf("no cluster to run on: %w\n%w\n(or name an existing cluster: --kubeconfig FILE)", localErr, kindErr)
 }
 
 // prepareOutput makes the output directory and finds out whether it can be written to, before anything else is made.

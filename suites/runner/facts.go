@@ -43,6 +43,7 @@ func factsOf(config Config, c cluster.Cluster, in *subject.Installed, seen repor
 	_, rotates := c.(cluster.SigningKeyRotator)
 	add(len(in.Images) > 0, suites.SubjectPods)
 	add(c.Issuer() != "", suites.KnownIssuer)
+	add(config.Azure.Mode == realAzure, suites.PublicIssuer)
 	add(rotates, suites.ControlPlaneAccess)
 	add(in.CustomTokenEndpoint != nil, suites.CustomTokenEndpoint)
 	add(in.CustomTokenEndpoint == nil, suites.NoCustomTokenEndpoint)
@@ -94,6 +95,9 @@ func (c *Config) ExpectedFacts() suites.Facts {
 	facts := suites.Facts{Capabilities: []suites.Capability{suites.SubjectPods}, Profile: subject.Latest}
 	if !c.usesExisting() {
 		facts.Capabilities = append(facts.Capabilities, suites.KnownIssuer, suites.ControlPlaneAccess)
+	}
+	if c.Azure.Mode == realAzure {
+		facts.Capabilities = append(facts.Capabilities, suites.PublicIssuer)
 	}
 	if c.Subject.kind(c) == "reference" || c.Subject.CustomTokenEndpoint != nil {
 		facts.Capabilities = append(facts.Capabilities, suites.CustomTokenEndpoint)

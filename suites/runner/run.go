@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster/kind"
 	"github.com/wi-e2e/wi-e2e/fixtures/imds"
 	"github.com/wi-e2e/wi-e2e/fixtures/ledger"
 	"github.com/wi-e2e/wi-e2e/fixtures/objects"
@@ -300,6 +301,9 @@ func (s *stage) bringUp(ctx context.Context) error {
 	switch {
 	case c.Name != "" || r.config.usesExisting():
 		s.cluster, err = s.provider.Get(ctx, c.Name)
+	case c.Reuse:
+		// It is not the run's own: what the run puts on it is removed, and it stays.
+		s.cluster, err = s.provider.(*kind.Provider).Reuse(ctx, cluster.Spec{KubernetesVersion: c.KubernetesVersion, Progress: r.observer.PhaseNote})
 	default:
 		name := "run-" + r.record.Run.ID
 		r.record.Cluster.Name, r.where = name, s.provider.Name()+"/"+name
@@ -330,6 +334,9 @@ func (s *stage) describe(ctx context.Context) error {
 		Cluster: s.cluster, RunID: r.record.Run.ID, UserAgent: "wi-e2e/" + r.options.Version, Strict: r.config.Strict,
 		Fuzz:   suites.Fuzz{Seed: r.config.Seed, Pods: r.config.FuzzPods},
 		Record: r.recordCreate, KeepNamespaces: r.keepNamespaces(), MinimumSDKs: r.config.Workloads.SDKVersions == workloads.Minimum,
+	}
+	if r.config.Azure.Mode == realAzure {
+		s.env.RelyingParty = onTheInternet()
 	}
 	if err := s.env.Connect(); err != nil {
 		return err

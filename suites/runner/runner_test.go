@@ -70,7 +70,7 @@ func TestValidateConfig(t *testing.T) {
 		err    string
 	}{
 		{"nothing set", Config{}, ""},
-		{"an unknown provider", Config{Cluster: ClusterConfig{Provider: "gke"}}, `unknown provider "gke" (there are: local, existing)`},
+		{"an unknown provider", Config{Cluster: ClusterConfig{Provider: "gke"}}, `unknown provider "gke" (there are: local, kind, existing)`},
 		{"an unknown subject", Config{Subject: SubjectConfig{Kind: "oci"}}, `unknown subject "oci"`},
 		{"local with a kubeconfig", Config{Cluster: ClusterConfig{Provider: "local", Kubeconfig: "x"}}, "leave one of them out"},
 		{"a version for an existing cluster", Config{Cluster: ClusterConfig{Kubeconfig: "x", KubernetesVersion: "1.36"}}, "only for a cluster that the run makes"},
