@@ -1,23 +1,27 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster/kind"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local/binaries"
 	"github.com/wi-e2e/wi-e2e/fixtures/ledger"
+	"github.com/wi-e2e/wi-e2e/kindconfig"
 )
 
 func clusterCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
-		Short: "Create, delete and list local clusters",
+		Short: "Create, delete and list clusters",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -25,19 +29,45 @@ func clusterCommand() *cobra.Command {
 	return cmd
 }
 
+// providers are those that make clusters, the default one first.
+func providers(options kind.Options) ([]cluster.Provider, error) {
+	embedded, err := local.New()
+	if err != nil {
+		return nil, err
+	}
+	inContainers, err := kind.New(options)
+	if err != nil {
+		return nil, err
+	}
+	return []cluster.Provider{embedded, inContainers}, nil
+}
+
 func clusterCreateCommand() *cobra.Command {
-	var kubernetes string
+	var name, kubernetes string
+	var options kind.Options
 	cmd := &cobra.Command{
 		Use:   "create NAME",
-		Short: "Create a local cluster and print its kubeconfig's path",
+		Short: "Create a cluster and print its kubeconfig's path",
 		Example: `  export KUBECONFIG=$(wi-e2e cluster create dev)
-  wi-e2e cluster create old --kubernetes-version 1.34`,
+  wi-e2e cluster create old --kubernetes-version 1.34
+  wi-e2e cluster create two --provider kind --topology workers`,
 		Args: oneArgument("the cluster's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			provider, err := local.New()
+			if name != kind.Name && options != (kind.Options{}) {
+				return fmt.Errorf("--topology and --node-image go with --provider kind (%w)", errUsage)
+			}
+			if options.Topology != "" && !slices.Contains(kindconfig.Topologies, options.Topology) {
+				return fmt.Errorf("unknown topology %q: there are %s (%w)", options.Topology, kindconfig.JoinTopologies(), errUsage)
+			}
+			all, err := providers(options)
 			if err != nil {
 				return err
 			}
+			i := slices.IndexFunc(all, func(p cluster.Provider) bool { return p.Name() == name })
+			if i < 0 {
+				return fmt.Errorf("unknown provider %q: there are local and kind (%w)", name, errUsage)
+			}
+			provider := all[i]
 			if err := provider.Available(cmd.Context()); err != nil {
 				return err
 			}
@@ -56,6 +86,9 @@ func clusterCreateCommand() *cobra.Command {
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&name, "provider", "local", "cluster `PROVIDER`: local or kind")
+	cmd.Flags().StringVar((*string)(&options.Topology), "topology", "", "nodes, for --provider kind: "+kindconfig.JoinTopologies()+" (default: single)")
+	cmd.Flags().StringVar(&options.NodeImage, "node-image", "", "node `IMAGE`, for --provider kind (default: found, pulled or made)")
 	cmd.Flags().StringVar(&kubernetes, "kubernetes-version", "", "Kubernetes `VERSION`, such as 1.36 or v1.34.4 (default "+binaries.DefaultKubernetesVersion+")")
 	return cmd
 }
@@ -63,22 +96,31 @@ func clusterCreateCommand() *cobra.Command {
 func clusterDeleteCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "delete NAME",
-		Short:   "Delete a local cluster, also one that a dead process left behind",
+		Short:   "Delete a cluster, also one that a dead process left behind",
 		Example: "  wi-e2e cluster delete dev",
 		Args:    oneArgument("the cluster's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			provider, err := local.New()
+			all, err := providers(kind.Options{})
 			if err != nil {
-				return err
-			}
-			if err := provider.Delete(cmd.Context(), args[0]); err != nil {
 				return err
 			}
 			dir, err := ledger.Dir()
 			if err != nil {
 				return err
 			}
-			return ledger.ClusterGone(dir, provider.Name()+"/"+args[0])
+			// The first that knows the name.
+			var missing error
+			for _, provider := range all {
+				switch err := provider.Delete(cmd.Context(), args[0]); {
+				case err == nil:
+					return ledger.ClusterGone(dir, provider.Name()+"/"+args[0])
+				case !errors.Is(err, cluster.ErrNotFound):
+					return err
+				default:
+					missing = errors.Join(missing, err)
+				}
+			}
+			return missing
 		},
 	}
 }
@@ -86,17 +128,21 @@ func clusterDeleteCommand() *cobra.Command {
 func clusterListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
-		Short:   "List the local clusters, what dead processes left behind included",
+		Short:   "List the clusters that were made here, what dead processes left behind included",
 		Example: "  wi-e2e cluster list",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			provider, err := local.New()
+			all, err := providers(kind.Options{})
 			if err != nil {
 				return err
 			}
-			clusters, err := provider.List(cmd.Context())
-			if err != nil {
-				return err
+			var clusters []cluster.Info
+			for _, provider := range all {
+				infos, err := provider.List(cmd.Context())
+				if err != nil {
+					return err
+				}
+				clusters = append(clusters, infos...)
 			}
 			w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "NAME\tPROVIDER\tKUBERNETES\tSTATUS\tAGE\tKUBECONFIG")

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/wi-e2e/wi-e2e/kindconfig"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/runner"
@@ -52,6 +53,9 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	text(func(c *runner.Config) *string { return &c.Cluster.Kubeconfig }, "kubeconfig", "`FILE` that names an existing cluster")
 	text(func(c *runner.Config) *string { return &c.Cluster.Context }, "context", "context of the kubeconfig")
 	yes(func(c *runner.Config) *bool { return &c.Cluster.Keep }, "keep", "keep the cluster and what the run put on it")
+	text(func(c *runner.Config) *string { return (*string)(&c.Cluster.Topology) }, "topology", "nodes of a new cluster, for --provider kind: "+kindconfig.JoinTopologies()+" (default: single)")
+	text(func(c *runner.Config) *string { return &c.Cluster.NodeImage }, "node-image", "node `IMAGE`, for --provider kind (default: found, pulled or made)")
+	yes(func(c *runner.Config) *bool { return &c.Cluster.Reuse }, "reuse", "use a cluster that an earlier run left, if it is configured alike, and leave it for the next, for --provider kind")
 
 	text(func(c *runner.Config) *string { return &c.Image }, "image", "wi-e2e `IMAGE` that an existing cluster can pull, for the Azure emulator and for probes")
 	text(func(c *runner.Config) *string { return &c.Workloads.Repository }, "image-repository", "`REPOSITORY` that images are pushed to, and that an existing cluster can pull from")

@@ -26,7 +26,7 @@ func imagesCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(imagesListCommand(), imagesBuildCommand(), imagesPullCommand(), imagesPushCommand(), imagesSaveCommand())
+	cmd.AddCommand(imagesListCommand(), imagesBuildCommand(), imagesPullCommand(), imagesPushCommand(), imagesSaveCommand(), imagesNodeCommand())
 	return cmd
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/imds"
 	"github.com/wi-e2e/wi-e2e/fixtures/probe"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference"
+	"github.com/wi-e2e/wi-e2e/fixtures/reference/issuer"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/mutants"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/proxy"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/redirect"
@@ -95,7 +96,7 @@ Exit codes: 0 pass, 1 the subject failed, 2 usage or configuration, 3 environmen
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (%w)", err, errUsage) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), diagnoseCommand(), imagesCommand(), selftestCommand(), versionCommand(),
-		ask.Command(), reference.Command(mutants.WebhookFault), proxy.Command(), redirect.Command(), emulator.Command(), imds.Command(), probe.Command())
+		ask.Command(), reference.Command(mutants.WebhookFault), issuer.Command(mutants.IssuerFault), proxy.Command(mutants.ProxyFault), redirect.Command(mutants.InitFault), emulator.Command(), imds.Command(), probe.Command())
 	return root
 }
 
