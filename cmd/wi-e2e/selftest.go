@@ -78,18 +78,17 @@ func selftestOptions(tiers, ids []string) (selftest.Options, error) {
 	if err != nil {
 		return selftest.Options{}, err
 	}
-	tests, err := suites.Select(suites.Selection{Tiers: tiers}, catalogue, runner.Tests())
+	ofTiers, err := suites.Select(suites.Selection{Tiers: tiers}, catalogue, runner.Tests())
 	if err != nil {
 		return selftest.Options{}, &runner.UsageError{Err: err}
 	}
-	tests = slices.DeleteFunc(runner.Tests(), func(t suites.Test) bool {
-		return !slices.ContainsFunc(t.Requirements, func(id string) bool { return len(suites.TestsOf(id, tests)) > 0 })
-	})
+	decided := func(requirement string) bool { return len(suites.TestsOf(requirement, ofTiers)) > 0 }
+	tests := slices.DeleteFunc(runner.Tests(), func(t suites.Test) bool { return !slices.ContainsFunc(t.Requirements, decided) })
 	chosen, err := chosenMutants(ids)
 	if err != nil {
 		return selftest.Options{}, err
 	}
-	chosen = slices.DeleteFunc(chosen, func(m mutants.Mutant) bool { return len(suites.TestsOf(m.Requirement, tests)) == 0 })
+	chosen = slices.DeleteFunc(chosen, func(m mutants.Mutant) bool { return !decided(m.Requirement) })
 	if len(chosen) == 0 {
 		return selftest.Options{}, fmt.Errorf("no test of the tiers %s is of a rule that these mutants break (%w)", strings.Join(tiers, ", "), errUsage)
 	}
