@@ -10,7 +10,6 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/mutants"
 	"github.com/wi-e2e/wi-e2e/reports"
-	"github.com/wi-e2e/wi-e2e/suites"
 )
 
 // Matrix is the kill matrix, a row a mutant.
@@ -98,7 +97,7 @@ func newMatrix(options Options, trials []*trial) *Matrix {
 		t.Outcome = t.outcome()
 		m.Mutants = append(m.Mutants, t.Row)
 		for i := range m.Tests {
-			if slices.ContainsFunc(t.KilledBy, func(k Kill) bool { return k.Test == m.Tests[i].ID }) {
+			if t.isKilledBy(m.Tests[i].ID) {
 				m.Tests[i].Kills = append(m.Tests[i].Kills, t.ID)
 			}
 		}
@@ -121,21 +120,14 @@ func (r *Row) add(result reports.Test, own bool) {
 	case result.Status == reports.Fail: // of a test of its own: held against another requirement
 		r.AlsoKilledBy = append(r.AlsoKilledBy, Kill{result.ID, finding(result, reports.Fail)})
 	}
-	if own && (len(r.KilledBy) == 0 || r.KilledBy[len(r.KilledBy)-1].Test != result.ID) {
+	if own && !r.isKilledBy(result.ID) {
 		r.MissedBy = append(r.MissedBy, result.ID)
 	}
 }
 
-// killedBy says whether the test has killed the mutant.
-func (t *trial) killedBy(test suites.Test) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.ContainsFunc(t.KilledBy, func(k Kill) bool { return k.Test == test.ID })
-}
-
-// ran says whether a test of the mutant's requirement was run.
-func (t *trial) ran(test suites.Test) bool {
-	return t.killedBy(test) || slices.Contains(t.MissedBy, test.ID)
+// isKilledBy says whether the test is among those that killed the mutant.
+func (r *Row) isKilledBy(test string) bool {
+	return slices.ContainsFunc(r.KilledBy, func(k Kill) bool { return k.Test == test })
 }
 
 func (r *Row) outcome() Outcome {

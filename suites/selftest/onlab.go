@@ -103,7 +103,7 @@ func admissionTests(m mutants.Mutant, tests []suites.Test) []suites.Test {
 		return nil
 	}
 	suiting := admissionTestsOf(&labRun{mutant: m}, tests)
-	if len(testsOf(suiting, m.Requirement)) == 0 {
+	if len(suites.TestsOf(m.Requirement, suiting)) == 0 {
 		return nil
 	}
 	return suiting

@@ -57,7 +57,7 @@ func Run(ctx context.Context, lab *Lab, options Options) (matrix *Matrix, err er
 			t.lab = &labRun{run: fmt.Sprintf("m%d", i), mutant: m}
 			t.places = append(t.places, place{t.lab, tests})
 		}
-		if tests := others(options.Tests); len(testsOf(tests, m.Requirement)) > 0 {
+		if tests := others(options.Tests); len(suites.TestsOf(m.Requirement, tests)) > 0 {
 			t.places = append(t.places, place{&worldRun{worlds, m}, tests})
 		}
 		trials = append(trials, t)
@@ -144,10 +144,6 @@ func others(tests []suites.Test) []suites.Test {
 	return slices.DeleteFunc(slices.Clone(tests), isAdmission)
 }
 
-func testsOf(tests []suites.Test, requirement string) []suites.Test {
-	return slices.DeleteFunc(slices.Clone(tests), func(t suites.Test) bool { return !slices.Contains(t.Requirements, requirement) })
-}
-
 // judge runs the tests: on a mutant those of the rule that it breaks, quick ones first, until one kills it, and the others only if
 // none does.
 func (t *trial) judge(ctx context.Context, options Options) error {
@@ -195,6 +191,20 @@ func (t *trial) test(ctx context.Context, options Options, p place, test suites.
 		t.alarms = append(t.alarms, Alarm{Webhook: t.ID, Test: result.ID, Status: result.Status, Finding: finding(result, result.Status)})
 	}
 	return nil
+}
+
+// killedBy says whether the test has killed the mutant.
+func (t *trial) killedBy(test suites.Test) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.isKilledBy(test.ID)
+}
+
+// ran says whether a test of the mutant's requirement was run.
+func (t *trial) ran(test suites.Test) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.isKilledBy(test.ID) || slices.Contains(t.MissedBy, test.ID)
 }
 
 // prove runs the tests that have killed no mutant yet on the mutants of their rules, until they kill one.
