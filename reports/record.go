@@ -205,6 +205,26 @@ func (t *Test) Of(requirement string) (status Status, cases int) {
 	return status, cases
 }
 
+// About is the test without the cases that are about other requirements.
+func (t Test) About(requirement string) Test {
+	t.Cases = slices.DeleteFunc(slices.Clone(t.Cases), func(c Case) bool {
+		return len(c.Requirements) > 0 && !slices.Contains(c.Requirements, requirement)
+	})
+	return t
+}
+
+// Found are the findings of that status, each with the name of its case before the message.
+func (t Test) Found(status Status) []Finding {
+	all := slices.Clone(t.Findings)
+	for _, c := range t.Cases {
+		for _, f := range c.Findings {
+			f.Message = c.Name + ": " + f.Message
+			all = append(all, f)
+		}
+	}
+	return slices.DeleteFunc(all, func(f Finding) bool { return f.Status != status })
+}
+
 // Finding is an expectation that did not hold (Fail, Warn) or something that broke (Error), or either but not in every attempt (Flake).
 type Finding struct {
 	Status  Status `json:"status"`

@@ -181,33 +181,15 @@ func (m *Matrix) Save(path string) error {
 
 // says whether the test holds that against the requirement.
 func says(result reports.Test, requirement, text string) bool {
-	found := result.Findings
-	for _, c := range result.Cases {
-		if len(c.Requirements) == 0 || slices.Contains(c.Requirements, requirement) {
-			for _, f := range c.Findings {
-				f.Message = c.Name + ": " + f.Message
-				found = append(slices.Clip(found), f)
-			}
-		}
-	}
-	return slices.ContainsFunc(found, func(f reports.Finding) bool {
-		return f.Status == reports.Fail && strings.Contains(f.Message+"\n"+f.Diff, text)
+	return slices.ContainsFunc(result.About(requirement).Found(reports.Fail), func(f reports.Finding) bool {
+		return strings.Contains(f.Message+"\n"+f.Diff, text)
 	})
 }
 
 // finding is the first one of that status, and where it is.
 func finding(result reports.Test, status reports.Status) string {
-	for _, f := range result.Findings {
-		if f.Status == status {
-			return f.Message
-		}
-	}
-	for _, c := range result.Cases {
-		for _, f := range c.Findings {
-			if f.Status == status {
-				return c.Name + ": " + f.Message
-			}
-		}
+	for _, f := range result.Found(status) {
+		return f.Message
 	}
 	return ""
 }

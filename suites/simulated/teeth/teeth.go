@@ -88,7 +88,7 @@ func (tests Tests) ExpectCaught(t *testing.T, faults []Fault) {
 				if result.Status == reports.Error {
 					t.Errorf("%s is an error, which proves nothing:\n%s", test.ID, Findings(result, reports.Error))
 				}
-				found.WriteString(Findings(about(result, f.Requirement), reports.Fail) + "\n")
+				found.WriteString(Findings(result.About(f.Requirement), reports.Fail) + "\n")
 				if !slices.ContainsFunc(f.Findings, missing) {
 					break
 				}
@@ -103,14 +103,6 @@ func (tests Tests) ExpectCaught(t *testing.T, faults []Fault) {
 			}
 		})
 	}
-}
-
-// about is the result without the cases that are about other requirements.
-func about(result reports.Test, requirement string) reports.Test {
-	result.Cases = slices.DeleteFunc(slices.Clone(result.Cases), func(c reports.Case) bool {
-		return len(c.Requirements) > 0 && !slices.Contains(c.Requirements, requirement)
-	})
-	return result
 }
 
 // ExpectNoBlame expects that each fault, which is one of the environment, is an error, in the first of its words: nothing is known
@@ -138,16 +130,13 @@ func (tests Tests) ExpectNoBlame(t *testing.T, faults []Fault) {
 
 // Findings are the messages of that status, of every status if it is "", each with the case that it is of.
 func Findings(result reports.Test, status reports.Status) string {
-	var text []string
-	all := slices.Clone(result.Findings)
-	for _, c := range result.Cases {
-		for _, f := range c.Findings {
-			f.Message = c.Name + ": " + f.Message
-			all = append(all, f)
-		}
+	statuses := []reports.Status{status}
+	if status == "" {
+		statuses = []reports.Status{reports.Error, reports.Fail, reports.Flake, reports.Warn}
 	}
-	for _, f := range all {
-		if status == "" || f.Status == status {
+	var text []string
+	for _, status := range statuses {
+		for _, f := range result.Found(status) {
 			text = append(text, strings.TrimSpace(f.Message+"\n"+f.Diff))
 		}
 	}
