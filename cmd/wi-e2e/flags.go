@@ -56,6 +56,7 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	text(func(c *runner.Config) *string { return (*string)(&c.Cluster.Topology) }, "topology", "nodes of a new cluster, for --provider kind: "+kindconfig.JoinTopologies()+" (default: single)")
 	text(func(c *runner.Config) *string { return &c.Cluster.NodeImage }, "node-image", "node `IMAGE`, for --provider kind (default: found, pulled or made)")
 	yes(func(c *runner.Config) *bool { return &c.Cluster.Reuse }, "reuse", "use a cluster that an earlier run left, if it is configured alike, and leave it for the next, for --provider kind")
+	yes(func(c *runner.Config) *bool { return &c.Cluster.PublishIssuer }, "publish-issuer", "publish a new cluster's issuer on a static website of a storage account; --azure real does so")
 
 	text(func(c *runner.Config) *string { return &c.Image }, "image", "wi-e2e `IMAGE` that an existing cluster can pull, for the Azure emulator and for probes")
 	text(func(c *runner.Config) *string { return &c.Workloads.Repository }, "image-repository", "`REPOSITORY` that images are pushed to, and that an existing cluster can pull from")

@@ -43,8 +43,12 @@ type azureStage struct {
 	credential azcore.TokenCredential // of the real Azure; nil until it was checked
 	emulator   *emulated.Emulator
 	applier    *objects.Applier // of the emulator
-	made       *azure.Azure
-	secret     string // value of the secret that workloads read
+	made       *azure.Azure     // nil until there is a resource group
+	options    azure.Options
+	// issuer is the cluster's that is published on site; zero if none is.
+	issuer cluster.Issuer
+	site   azure.Site
+	secret string // value of the secret that workloads read
 }
 
 // checkAzure finds out, before anything is made, whether the real Azure lets us in and could do its part.
@@ -52,6 +56,10 @@ func (s *stage) checkAzure(ctx context.Context, selected []suites.Test) error {
 	c := s.run.config
 	if c.Azure.Mode != realAzure || !needs(selected, suites.AzureAvailable) {
 		return nil
+	}
+	if !c.usesExisting() && !c.publishesIssuer() {
+		return errors.New("the real Azure fetches the cluster's issuer over the internet, where that of a cluster which was made before is not: " +
+			"let the run make one, whose issuer it publishes (without --cluster and --reuse), or name a cluster whose issuer is public (--kubeconfig FILE)")
 	}
 	cloud, err := c.Azure.cloud("")
 	if err != nil {
@@ -64,10 +72,6 @@ func (s *stage) checkAzure(ctx context.Context, selected []suites.Test) error {
 	if err := credential.Check(ctx); err != nil {
 		return err
 	}
-	if !c.usesExisting() {
-		return errors.New("the real Azure fetches the cluster's issuer over the internet, where that of a cluster on this machine is not: " +
-			"name a cluster whose issuer is public (--kubeconfig FILE), or use the emulator (--azure emulated)")
-	}
 	s.azure.credential = credential
 	return nil
 }
@@ -75,18 +79,11 @@ func (s *stage) checkAzure(ctx context.Context, selected []suites.Test) error {
 // bringUpAzure makes what the planned tests need of Azure: the emulator if it is that, a vault, and the identities that
 // trust the tests' service accounts. The vault gets its secret once the harness may set it, see awaitPropagation.
 func (s *stage) bringUpAzure(ctx context.Context, plan *suites.Plan) error {
-	options, err := s.azureOptions(ctx)
+	options, err := s.openAzure(ctx)
 	if err != nil {
 		return err
 	}
-	made, err := azure.New(options)
-	if err != nil {
-		return err
-	}
-	s.azure.made = made
-	if err := made.CreateGroup(ctx); err != nil {
-		return err
-	}
+	made := s.azure.made
 	if s.azure.secret, err = newSecret(); err != nil {
 		return err
 	}
@@ -104,7 +101,7 @@ func (s *stage) bringUpAzure(ctx context.Context, plan *suites.Plan) error {
 		return err
 	}
 	var identities map[string]azure.Identity
-	// The vault takes its time, and so do identities; neither waits for the other.
+	// The vault takes its time, and so do identities and a website; neither waits for the other.
 	both, together := errgroup.WithContext(ctx)
 	both.Go(func() (err error) {
 		a.Vault, err = made.CreateVault(together)
@@ -114,6 +111,9 @@ func (s *stage) bringUpAzure(ctx context.Context, plan *suites.Plan) error {
 		identities, err = s.makeIdentities(together, trusts)
 		return err
 	})
+	if s.run.config.publishesIssuer() {
+		both.Go(func() error { return s.publishIssuer(together) })
+	}
 	if err := both.Wait(); err != nil {
 		return err
 	}
@@ -147,17 +147,41 @@ func (s *stage) mode() string {
 	return emulatedAzure
 }
 
+// openAzure makes the resource group for all that follows, unless there is one already.
+func (s *stage) openAzure(ctx context.Context) (options azure.Options, err error) {
+	if s.azure.made != nil {
+		return s.azure.options, nil
+	}
+	if options, err = s.azureOptions(ctx); err != nil {
+		return options, err
+	}
+	if s.azure.made, err = azure.New(options); err != nil {
+		return options, err
+	}
+	s.azure.options = options
+	return options, s.azure.made.CreateGroup(ctx)
+}
+
+// tenancy is where the subject gets its tokens: as it says itself once it is installed, and before as it is going to be told.
+func (s *stage) tenancy() (tenantID, environment string) {
+	if s.installed != nil {
+		return s.installed.TenantID, s.installed.Environment
+	}
+	return s.run.config.Subject.TenantID, s.run.config.Subject.Environment
+}
+
 // azureOptions are those of the real Azure, or of the emulator, which is started.
 func (s *stage) azureOptions(ctx context.Context) (azure.Options, error) {
 	r := s.run
+	tenantID, environment := s.tenancy()
 	options := azure.Options{
-		TenantID: s.installed.TenantID, Run: r.record.Run.ID, Tags: r.azureTags(), Progress: r.observer.PhaseNote,
+		TenantID: tenantID, Run: r.record.Run.ID, Tags: r.azureTags(), Progress: r.observer.PhaseNote,
 		// What is made in an emulator goes with it.
 		Record:  func(string, string) error { return nil },
 		Removed: func(string, string) error { return nil },
 	}
 	var err error
-	if options.Cloud, err = r.config.Azure.cloud(s.installed.Environment); err != nil {
+	if options.Cloud, err = r.config.Azure.cloud(environment); err != nil {
 		return options, err
 	}
 	if s.mode() == realAzure {

@@ -93,6 +93,9 @@ type ClusterConfig struct {
 	NodeImage string              `json:"nodeImage,omitempty"`
 	// Reuse takes a cluster of kind's that an earlier run made with the same configuration, or leaves one for the next.
 	Reuse bool `json:"reuse,omitempty"`
+	// PublishIssuer has the documents of a new cluster's issuer published on a static website, where Entra ID finds them. The real
+	// Azure needs it.
+	PublishIssuer bool `json:"publishIssuer,omitempty"`
 }
 
 // WorkloadsConfig says which workloads to run, and how their images get to the cluster.
@@ -201,6 +204,8 @@ func (c *Config) Validate() error {
 		return usage("a node image has its Kubernetes version: leave one of them out")
 	case cl.KubernetesVersion != "" && (c.usesExisting() || cl.Name != ""):
 		return usage("a Kubernetes version can be chosen only for a cluster that the run makes")
+	case cl.PublishIssuer && (c.usesExisting() || cl.Name != "" || cl.Reuse):
+		return usage("the issuer is published for a cluster that the run makes for itself, which has to be made with it")
 	case cl.Name != "" && c.usesExisting():
 		return usage("a cluster name goes with a provider that makes clusters; an existing one is named by kubeconfig and context")
 	case s.Manifest != "" && s.Kind != "manifest", s.Kind == "manifest" && s.Manifest == "":
@@ -277,6 +282,11 @@ func (a AzureConfig) cloud(environment string) (clouds.Cloud, error) {
 
 func (c *Config) usesExisting() bool {
 	return c.Cluster.Provider == existing.Name || c.Cluster.Provider == "" && (c.Cluster.Kubeconfig != "" || c.Cluster.Context != "")
+}
+
+// publishesIssuer says whether the cluster is made with an issuer that the run publishes.
+func (c *Config) publishesIssuer() bool {
+	return c.Cluster.PublishIssuer || c.Azure.Mode == realAzure && !c.usesExisting() && c.Cluster.Name == "" && !c.Cluster.Reuse
 }
 
 // kind is the subject's kind, chosen where the user did not.

@@ -43,7 +43,7 @@ func factsOf(config Config, c cluster.Cluster, in *subject.Installed, seen repor
 	_, rotates := c.(cluster.SigningKeyRotator)
 	add(len(in.Images) > 0, suites.SubjectPods)
 	add(c.Issuer() != "", suites.KnownIssuer)
-	add(config.Azure.Mode == realAzure, suites.PublicIssuer)
+	add(config.Azure.Mode == realAzure || config.publishesIssuer(), suites.PublicIssuer)
 	add(rotates, suites.ControlPlaneAccess)
 	add(in.CustomTokenEndpoint != nil, suites.CustomTokenEndpoint)
 	add(in.CustomTokenEndpoint == nil, suites.NoCustomTokenEndpoint)
@@ -96,7 +96,7 @@ func (c *Config) ExpectedFacts() suites.Facts {
 	if !c.usesExisting() {
 		facts.Capabilities = append(facts.Capabilities, suites.KnownIssuer, suites.ControlPlaneAccess)
 	}
-	if c.Azure.Mode == realAzure {
+	if c.Azure.Mode == realAzure || c.publishesIssuer() {
 		facts.Capabilities = append(facts.Capabilities, suites.PublicIssuer)
 	}
 	if c.Subject.kind(c) == "reference" || c.Subject.CustomTokenEndpoint != nil {

@@ -148,6 +148,9 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 		}
 		return underTest.Prepare(ctx)
 	})
+	if err == nil && r.config.publishesIssuer() {
+		err = r.phase(ctx, "issuer", s.chooseIssuer)
+	}
 	if err == nil {
 		err = r.phase(ctx, "cluster", s.bringUp)
 	}
@@ -171,7 +174,7 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 			return err
 		})
 	}
-	if err == nil && planNeeds(plan, suites.AzureAvailable) {
+	if err == nil && (planNeeds(plan, suites.AzureAvailable) || r.config.publishesIssuer()) {
 		err = r.phase(ctx, "azure", func(ctx context.Context) error { return s.bringUpAzure(ctx, plan) })
 	}
 	if err == nil && len(neededImages(plan)) > 0 {
@@ -194,6 +197,7 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 	}
 	if plan != nil {
 		guardAgainstVacuity(r.record, plan, r.catalogue)
+		namePrograms(r.record, plan, workloads.Catalogue())
 	}
 	r.finish(ctx) // the record is on the disk before the clean-up, which may be killed
 
@@ -311,7 +315,9 @@ func (s *stage) bringUp(ctx context.Context) error {
 			return err
 		}
 		r.ownCluster = true
-		s.cluster, err = s.provider.Create(ctx, cluster.Spec{Name: name, KubernetesVersion: c.KubernetesVersion, Progress: r.observer.PhaseNote})
+		s.cluster, err = s.provider.Create(ctx, cluster.Spec{
+			Name: name, KubernetesVersion: c.KubernetesVersion, Issuer: s.azure.issuer, Progress: r.observer.PhaseNote,
+		})
 		if err != nil {
 			// Create has removed what it made.
 			return errors.Join(err, r.ledger.Removed(r.entry("Cluster", "", name)))
@@ -404,12 +410,15 @@ func (s *stage) exportLogs(ctx context.Context) {
 // cleanUp removes what the run made: the whole cluster, or the subject and the namespaces on a cluster that stays.
 func (s *stage) cleanUp(ctx context.Context) {
 	r := s.run
-	if s.cluster == nil || r.config.Cluster.Keep {
+	if r.config.Cluster.Keep || s.cluster == nil && s.azure.made == nil {
 		return
 	}
 	_ = r.phase(ctx, "clean-up", func(ctx context.Context) error {
 		// Azure first, while the emulator is there to be asked.
 		left := errors.Join(s.removeAzure(ctx), s.removeIMDS(ctx))
+		if s.cluster == nil {
+			return left
+		}
 		if !r.ownCluster {
 			return errors.Join(left, s.env.RemoveNamespaces(ctx, r.recordRemoved), s.uninstall(ctx))
 		}
