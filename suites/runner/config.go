@@ -371,8 +371,8 @@ func (c *Config) prepareOutput() (string, error) {
 		return "", usage("make the output directory: %w", err)
 	}
 	// Reports of an earlier run must not be taken for this one's.
-	for _, name := range []string{RecordFile, JUnitFile} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	for _, name := range []string{RecordFile, JUnitFile, LogsDir} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return "", usage("clear the output directory: %w", err)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -316,7 +315,8 @@ func (s *stage) bringUp(ctx context.Context) error {
 		}
 		r.ownCluster = true
 		s.cluster, err = s.provider.Create(ctx, cluster.Spec{
-			Name: name, KubernetesVersion: c.KubernetesVersion, Issuer: s.azure.issuer, Progress: r.observer.PhaseNote,
+			Name: name, KubernetesVersion: c.KubernetesVersion, Issuer: s.azure.issuer,
+			Logs: filepath.Join(r.output, LogsDir), Progress: r.observer.PhaseNote,
 		})
 		if err != nil {
 			// Create has removed what it made.
@@ -400,9 +400,6 @@ func (s *stage) exportLogs(ctx context.Context) {
 	}
 	dir := filepath.Join(s.run.output, LogsDir)
 	_ = s.run.phase(ctx, "logs", func(ctx context.Context) error {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
 		return errors.Join(s.cluster.ExportLogs(ctx, dir), redact(dir, s.azure.secret))
 	})
 }
