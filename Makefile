@@ -13,11 +13,16 @@ CLUSTERS = ./cmd/wi-e2e ./fixtures/cluster/... ./suites/admission
 GOTEST = go test -count=1 -vet=off -trimpath -timeout 30m $(TESTFLAGS)
 
 .PHONY: test
-test: build ## all tests of the project, those on real local clusters included
+test: build setup-tests ## all tests of the project, those on real local clusters included
 	@echo "compiling the tests" >&2
 	go build -trimpath ./...
 	$(GOTEST) -p 1 $(CLUSTERS); clusters=$$?; \
 	$(GOTEST) $$(go list ./... | grep -vxF "$$(go list $(CLUSTERS))") && exit $$clusters
+
+.PHONY: test-kind
+test-kind: build ## the tests of kind clusters, which "make test" skips where no container engine runs
+	bin/wi-e2e images node
+	WI_E2E_TEST_KIND=required $(GOTEST) ./fixtures/cluster/kind
 
 .PHONY: selftest
 selftest: build ## the suites against deliberate faults: every one has to be noticed
@@ -31,6 +36,10 @@ build: setup ## the wi-e2e binary
 .PHONY: setup
 setup: ## the Debian packages that a local cluster and the images of the workloads need
 	@./install-packages.sh
+
+.PHONY: setup-tests
+setup-tests: ## the browser in which the HTML report is tested
+	@./install-packages.sh tests
 
 .PHONY: lint lint-go lint-java lint-node lint-python
 lint: lint-go lint-java lint-node lint-python ## formatting, vet, staticcheck, and the formatters and linters of the workloads' languages
@@ -46,4 +55,4 @@ lint-java lint-node lint-python: setup
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 10

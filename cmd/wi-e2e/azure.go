@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +17,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulated"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/existing"
-	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster/kind"
 	"github.com/wi-e2e/wi-e2e/fixtures/images"
 	"github.com/wi-e2e/wi-e2e/fixtures/objects"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
@@ -66,11 +67,19 @@ func (f *clusterFlags) find(ctx context.Context) (cluster.Cluster, error) {
 	if f.other() {
 		return existing.New(f.kubeconfig, f.context).Get(ctx, "")
 	}
-	provider, err := local.New()
+	all, err := providers(kind.Options{})
 	if err != nil {
 		return nil, err
 	}
-	return provider.Get(ctx, f.name)
+	var missing error
+	for _, provider := range all {
+		c, err := provider.Get(ctx, f.name)
+		if !errors.Is(err, cluster.ErrNotFound) {
+			return c, err
+		}
+		missing = errors.Join(missing, err)
+	}
+	return nil, missing
 }
 
 func azureUpCommand() *cobra.Command {

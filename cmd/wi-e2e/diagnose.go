@@ -80,22 +80,7 @@ Exit codes: 0 nothing is wrong (warnings may be told), 1 something is, 2 usage o
 			if err != nil {
 				return err
 			}
-			catalogue, err := suites.Catalogue()
-			if err != nil {
-				return err
-			}
-			if options.output == outputJSON {
-				err = writeDiagnosisJSON(os.Stdout, pod.String(), d, catalogue)
-			} else {
-				err = writeDiagnosis(os.Stdout, pod.String(), d, catalogue, isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "")
-			}
-			if err != nil {
-				return fmt.Errorf("print the diagnosis: %w", err)
-			}
-			if d.Broken() {
-				return exitError(reports.ExitFailed)
-			}
-			return nil
+			return printDiagnosis(options.output, diagnosed{Pod: pod.String()}, d)
 		},
 	}
 	options.where.register(cmd)
@@ -103,6 +88,26 @@ Exit codes: 0 nothing is wrong (warnings may be told), 1 something is, 2 usage o
 	cmd.Flags().BoolVar(&options.noProbe, "no-probe", false, "do not try the exchange: create nothing in the cluster")
 	cmd.Flags().StringVar(&options.output, "output", outputText, "how to print: "+outputText+", "+outputJSON)
 	return cmd
+}
+
+// printDiagnosis prints, and returns the exit code of something broken.
+func printDiagnosis(output string, of diagnosed, d diagnosis.Diagnosis) error {
+	catalogue, err := suites.Catalogue()
+	if err != nil {
+		return err
+	}
+	if output == outputJSON {
+		err = writeDiagnosisJSON(os.Stdout, of, d, catalogue)
+	} else {
+		err = writeDiagnosis(os.Stdout, of, d, catalogue, isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "")
+	}
+	if err != nil {
+		return fmt.Errorf("print the diagnosis: %w", err)
+	}
+	if d.Broken() {
+		return exitError(reports.ExitFailed)
+	}
+	return nil
 }
 
 const (

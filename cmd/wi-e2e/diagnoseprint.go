@@ -12,9 +12,30 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
+// diagnosed is what a diagnosis is of: a pod or a cluster.
+type diagnosed struct {
+	Pod     string `json:"pod,omitempty"` // namespace/name
+	Cluster string `json:"cluster,omitempty"`
+}
+
+func (d diagnosed) String() string {
+	if d.Pod != "" {
+		return "pod " + d.Pod
+	}
+	return "cluster " + d.Cluster
+}
+
+// headings of the first finding and of the others.
+func (d diagnosed) headings() (first, others string) {
+	if d.Pod != "" {
+		return "Cause", "Also" // of one thing that does not work
+	}
+	return "Findings", ""
+}
+
 // diagnosisDocument is the diagnosis for programs.
 type diagnosisDocument struct {
-	Pod        string            `json:"pod"`
+	diagnosed
 	Broken     bool              `json:"broken"`
 	Findings   []citedFinding    `json:"findings"`
 	InOrder    []diagnosis.Check `json:"inOrder"`
@@ -42,11 +63,11 @@ func cite(findings []diagnosis.Finding, catalogue []suites.Requirement) []citedF
 	return cited
 }
 
-func writeDiagnosisJSON(w io.Writer, pod string, d diagnosis.Diagnosis, catalogue []suites.Requirement) error {
+func writeDiagnosisJSON(w io.Writer, of diagnosed, d diagnosis.Diagnosis, catalogue []suites.Requirement) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(diagnosisDocument{pod, d.Broken(), cite(d.Findings, catalogue), d.InOrder, d.NotChecked})
+	return encoder.Encode(diagnosisDocument{of, d.Broken(), cite(d.Findings, catalogue), d.InOrder, d.NotChecked})
 }
 
 // Colours of a terminal.
@@ -59,7 +80,7 @@ const (
 )
 
 // writeDiagnosis tells people: the cause, the others, what was not looked at and what is in order.
-func writeDiagnosis(w io.Writer, pod string, d diagnosis.Diagnosis, catalogue []suites.Requirement, color bool) error {
+func writeDiagnosis(w io.Writer, of diagnosed, d diagnosis.Diagnosis, catalogue []suites.Requirement, color bool) error {
 	paint := func(code, text string) string {
 		if !color {
 			return text
@@ -70,18 +91,19 @@ func writeDiagnosis(w io.Writer, pod string, d diagnosis.Diagnosis, catalogue []
 	line := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 	switch {
 	case d.Broken():
-		line("%s  %s", paint(ansiRed, "BROKEN"), paint(ansiBold, "pod "+pod))
+		line("%s  %s", paint(ansiRed, "BROKEN"), paint(ansiBold, of.String()))
 	case len(d.Findings) > 0:
-		line("%s  %s", paint(ansiYellow, "WARNINGS"), paint(ansiBold, "pod "+pod))
+		line("%s  %s", paint(ansiYellow, "WARNINGS"), paint(ansiBold, of.String()))
 	default:
-		line("%s  %s", paint(ansiGreen, "IN ORDER"), paint(ansiBold, "pod "+pod))
+		line("%s  %s", paint(ansiGreen, "IN ORDER"), paint(ansiBold, of.String()))
 	}
+	first, others := of.headings()
 	for i, f := range cite(d.Findings, catalogue) {
-		switch i {
-		case 0:
-			line("\n%s", paint(ansiBold, "Cause"))
-		case 1:
-			line("\n%s", paint(ansiBold, "Also"))
+		switch {
+		case i == 0:
+			line("\n%s", paint(ansiBold, first))
+		case i == 1 && others != "":
+			line("\n%s", paint(ansiBold, others))
 		}
 		mark := paint(ansiRed, "✗")
 		if f.Severity == diagnosis.Warning {
@@ -89,7 +111,11 @@ func writeDiagnosis(w io.Writer, pod string, d diagnosis.Diagnosis, catalogue []
 		}
 		line("  %s %s: %s", mark, printable(f.Object), printable(f.Problem))
 		line("    → %s", printable(f.Remedy))
-		line("    %s", paint(ansiFaint, fmt.Sprintf("%s (%s, %s): %s", f.ID, f.Requirement, f.Level, f.Statement)))
+		about := f.ID
+		if f.Requirement != "" {
+			about += fmt.Sprintf(" (%s, %s): %s", f.Requirement, f.Level, f.Statement)
+		}
+		line("    %s", paint(ansiFaint, about))
 	}
 	if len(d.NotChecked) > 0 {
 		line("\n%s", paint(ansiBold, "Not checked"))
@@ -101,7 +127,11 @@ func writeDiagnosis(w io.Writer, pod string, d diagnosis.Diagnosis, catalogue []
 		line("\n%s", paint(ansiBold, "In order"))
 	}
 	for _, c := range d.InOrder {
-		line("  %s %s %s", paint(ansiGreen, "✓"), c.Statement, paint(ansiFaint, "("+strings.Join(c.Requirements, ", ")+")"))
+		about := ""
+		if len(c.Requirements) > 0 {
+			about = paint(ansiFaint, " ("+strings.Join(c.Requirements, ", ")+")")
+		}
+		line("  %s %s%s", paint(ansiGreen, "✓"), c.Statement, about)
 	}
 	return out.Flush()
 }

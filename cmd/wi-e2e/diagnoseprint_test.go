@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/diagnosis"
+	"github.com/wi-e2e/wi-e2e/fixtures/doctor"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
@@ -46,6 +47,8 @@ var diagnoses = map[string]diagnosis.Diagnosis{
 	},
 }
 
+var aPod = diagnosed{Pod: "shop/cart"}
+
 var rulesOfTheTest = []suites.Requirement{
 	{ID: "SA-04", Level: suites.Must, Statement: "Annotations are read at pod creation only."},
 	{ID: "SKP-01", Level: suites.Must, Statement: "A comma is no separator."},
@@ -55,9 +58,9 @@ var rulesOfTheTest = []suites.Requirement{
 func TestADiagnosisIsPrintedAsInTheGoldenFiles(t *testing.T) {
 	for name, d := range diagnoses {
 		for form, print := range map[string]func(*bytes.Buffer) error{
-			".golden.txt":        func(b *bytes.Buffer) error { return writeDiagnosis(b, "shop/cart", d, rulesOfTheTest, false) },
-			"-colour.golden.txt": func(b *bytes.Buffer) error { return writeDiagnosis(b, "shop/cart", d, rulesOfTheTest, true) },
-			".golden.json":       func(b *bytes.Buffer) error { return writeDiagnosisJSON(b, "shop/cart", d, rulesOfTheTest) },
+			".golden.txt":        func(b *bytes.Buffer) error { return writeDiagnosis(b, aPod, d, rulesOfTheTest, false) },
+			"-colour.golden.txt": func(b *bytes.Buffer) error { return writeDiagnosis(b, aPod, d, rulesOfTheTest, true) },
+			".golden.json":       func(b *bytes.Buffer) error { return writeDiagnosisJSON(b, aPod, d, rulesOfTheTest) },
 		} {
 			t.Run(name+form, func(t *testing.T) {
 				var got bytes.Buffer
@@ -85,10 +88,40 @@ func TestADiagnosisIsPrintedAsInTheGoldenFiles(t *testing.T) {
 	}
 }
 
+func TestAClustersDiagnosisIsPrintedAsInTheGoldenFile(t *testing.T) {
+	var got bytes.Buffer
+	d := diagnosis.Diagnosis{
+		Findings: []diagnosis.Finding{
+			{
+				ID: "webhook-rights", Requirement: "SA-04", Severity: diagnosis.Error, Object: "service account system/webhook",
+				Problem: "the webhook may not get serviceaccounts", Remedy: "apply the roles again",
+			},
+			{ID: "run-rights", Severity: diagnosis.Warning, Object: "you", Problem: "you may not create namespaces", Remedy: "run as somebody who may"},
+		},
+		InOrder: []diagnosis.Check{{Statement: "a node is ready"}, {Statement: "the webhook is installed", Requirements: []string{"SEL-04"}}},
+	}
+	if err := writeDiagnosis(&got, diagnosed{Cluster: "dev"}, d, rulesOfTheTest, false); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("testdata", "diagnose", "cluster.golden.txt")
+	if *update {
+		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestAWriterThatFailsIsTold(t *testing.T) {
 	for name, print := range map[string]func() error{
-		"text": func() error { return writeDiagnosis(broken{}, "shop/cart", diagnoses["broken"], rulesOfTheTest, false) },
-		"JSON": func() error { return writeDiagnosisJSON(broken{}, "shop/cart", diagnoses["broken"], rulesOfTheTest) },
+		"text": func() error { return writeDiagnosis(broken{}, aPod, diagnoses["broken"], rulesOfTheTest, false) },
+		"JSON": func() error { return writeDiagnosisJSON(broken{}, aPod, diagnoses["broken"], rulesOfTheTest) },
 	} {
 		if err := print(); !errors.Is(err, errBroken) {
 			t.Errorf("%s: error %v", name, err)
@@ -107,7 +140,7 @@ func TestFindingsCiteRequirementsOfTheCatalogue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range diagnosis.Requirements() {
+	for _, id := range slices.Concat(diagnosis.Requirements(), doctor.Requirements()) {
 		if !slices.ContainsFunc(catalogue, func(r suites.Requirement) bool { return r.ID == id }) {
 			t.Errorf("%s is not in the catalogue", id)
 		}
