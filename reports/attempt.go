@@ -31,6 +31,7 @@ type Attempt struct {
 	Findings []Finding `json:"findings,omitempty"` // outside any case
 	Notes    []string  `json:"notes,omitempty"`
 	Cases    []Case    `json:"cases,omitempty"`
+	Bundle   string    `json:"bundle,omitempty"` // as of a Test
 }
 
 // SubjectFailed says whether the subject broke a MUST in the test, in whichever attempt.
@@ -57,7 +58,7 @@ func attemptsLine(t Test) string {
 	}
 	line := count(len(t.Attempts), "attempt") + ": " + tally(statuses, Error, Fail, Warn, Pass)
 	for _, cause := range slices.Sorted(maps.Keys(retried)) {
-		line += fmt.Sprintf(", %d retried (%s)", retried[cause], visible(string(cause)))
+		line += fmt.Sprintf(", %d retried (%s)", retried[cause], Visible(string(cause)))
 	}
 	return line
 }

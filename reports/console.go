@@ -82,7 +82,7 @@ func (c *Console) Close() {
 func (c *Console) RunStarted(facts ...string) {
 	var lines []string
 	for _, f := range facts {
-		lines = append(lines, "• "+visible(f))
+		lines = append(lines, "• "+Visible(f))
 	}
 	c.print(lines...)
 }
@@ -104,7 +104,7 @@ func (c *Console) PhaseNote(note string) {
 
 // PhaseFinished implements Observer.
 func (c *Console) PhaseFinished(p Phase) {
-	line := fmt.Sprintf("%s %s (%s)", c.mark(Worst(p.Status)), visible(p.Name), duration(p.Seconds))
+	line := fmt.Sprintf("%s %s (%s)", c.mark(Worst(p.Status)), Visible(p.Name), duration(p.Seconds))
 	if p.Message != "" {
 		line += ": " + firstLine(p.Message)
 	}
@@ -146,7 +146,7 @@ func (c *Console) TierFinished(tier string) {
 	for status := range l.tests {
 		worst = Worst(worst, status)
 	}
-	c.print(fmt.Sprintf("%s %s: %s (%s)", c.mark(worst), visible(tier), l.progress(), duration(time.Since(l.started).Seconds())))
+	c.print(fmt.Sprintf("%s %s: %s (%s)", c.mark(worst), Visible(tier), l.progress(), duration(time.Since(l.started).Seconds())))
 }
 
 func (c *Console) open(l *liveLine) {
@@ -261,11 +261,11 @@ func (l *liveLine) timed() string {
 func (l *liveLine) text() string {
 	switch {
 	case l.tier:
-		return visible(l.name) + ": " + l.progress()
+		return Visible(l.name) + ": " + l.progress()
 	case l.detail != "":
-		return visible(l.name) + ": " + l.detail
+		return Visible(l.name) + ": " + l.detail
 	}
-	return visible(l.name)
+	return Visible(l.name)
 }
 
 func (l *liveLine) progress() string {

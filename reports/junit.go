@@ -2,7 +2,6 @@ package reports
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/xml"
 	"fmt"
 	"math"
@@ -18,13 +17,15 @@ func WriteJUnit(path string, r *Record) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, data)
+	return WriteFile(path, data)
 }
 
 // JUnit renders the record as JUnit XML that Azure DevOps, GitHub and Prow read alike: outcomes are
 // child elements (those readers ignore status attributes), names are unique and stable, every
 // character is legal. There is a suite "phases" and one per tier. Warnings and flakes, which JUnit
-// does not have, pass with a property and a <system-out> that tell them; a waived failure has a property for its waiver too.
+// does not have, pass with a property and a text that tell them; a waived failure has a property for its waiver too.
+// The schema that Jenkins holds documents to has no properties of testcases, so that they are lines of <system-out>, as
+// [[PROPERTY|name=value]].
 // What several attempts came to is told as Surefire does: <flakyFailure> and <flakyError> of a test that passed in the end,
 // <rerunFailure> and <rerunError> of one that did not.
 //
@@ -71,6 +72,7 @@ type junitDocument struct {
 type junitSuite struct {
 	Name string `xml:"name,attr"`
 	junitTotals
+	Skipped    int             `xml:"skipped,attr"` // which only a suite tells
 	Timestamp  string          `xml:"timestamp,attr,omitempty"`
 	Properties []junitProperty `xml:"properties>property"`
 	Cases      []junitCase     `xml:"testcase"`
@@ -82,24 +84,18 @@ type junitTotals struct {
 	Tests    int          `xml:"tests,attr"`
 	Failures int          `xml:"failures,attr"`
 	Errors   int          `xml:"errors,attr"`
-	Skipped  int          `xml:"skipped,attr"`
 	Time     milliseconds `xml:"time,attr"`
 }
 
 type junitCase struct {
-	Classname  string           `xml:"classname,attr"`
-	Name       string           `xml:"name,attr"`
-	Time       milliseconds     `xml:"time,attr"`
-	Properties *junitProperties `xml:"properties"` // nil rather than empty
-	Failure    *junitProblem    `xml:"failure"`
-	Error      *junitProblem    `xml:"error"`
-	Skipped    *junitSkipped    `xml:"skipped"`
-	Reruns     []junitRerun
-	SystemOut  *junitText `xml:"system-out"`
-}
-
-type junitProperties struct {
-	Properties []junitProperty `xml:"property"`
+	Classname string        `xml:"classname,attr"`
+	Name      string        `xml:"name,attr"`
+	Time      milliseconds  `xml:"time,attr"`
+	Failure   *junitProblem `xml:"failure"`
+	Error     *junitProblem `xml:"error"`
+	Skipped   *junitSkipped `xml:"skipped"`
+	Reruns    []junitRerun
+	SystemOut *junitText `xml:"system-out"` // nil rather than empty
 }
 
 type junitProperty struct {
@@ -164,12 +160,12 @@ func (b *junitBuilder) add(suite string, started time.Time, classname string, o 
 	c.Classname, c.Name = b.unique(classname, o.name)
 	var properties []junitProperty
 	for _, id := range test.Requirements {
-		properties = append(properties, junitProperty{"requirement", visible(id)})
+		properties = append(properties, junitProperty{"requirement", Visible(id)})
 	}
 	for _, f := range o.findings {
 		if f.Waiver != "" {
 			w := b.record.waiver(f.Waiver)
-			properties = append(properties, junitProperty{"waiver", visible(w.Name) + ": " + w.terms()})
+			properties = append(properties, junitProperty{"waiver", Visible(w.Name) + ": " + w.terms()})
 		}
 	}
 	properties = slices.Compact(properties)
@@ -181,15 +177,11 @@ func (b *junitBuilder) add(suite string, started time.Time, classname string, o 
 		c.Error = problem(o, test.Rerun)
 	case Skip:
 		c.Skipped = &junitSkipped{Message: skipMessage(o, test)}
+		s.Skipped++
 	case Warn, Flake:
 		properties = append(properties, junitProperty{"status", string(o.status)})
-		c.SystemOut = systemOut(o)
-	default:
-		c.SystemOut = systemOut(o)
 	}
-	if len(properties) > 0 {
-		c.Properties = &junitProperties{properties}
-	}
+	c.SystemOut = systemOut(o, properties)
 
 	s.Cases = append(s.Cases, c)
 	s.junitTotals.plus(totals(c))
@@ -200,7 +192,7 @@ func (b *junitBuilder) suite(name string) *junitSuite {
 	if s := b.suites[name]; s != nil {
 		return s
 	}
-	s := &junitSuite{Name: cmp.Or(visible(name), "(unnamed)"), Properties: b.facts()}
+	s := &junitSuite{Name: named(name), Properties: b.facts()}
 	b.suites[name] = s
 	b.order = append(b.order, s)
 	return s
@@ -221,7 +213,7 @@ func (b *junitBuilder) facts() []junitProperty {
 		{"subject.profile", r.Subject.Profile},
 	} {
 		if p.Value != "" {
-			facts = append(facts, junitProperty{p.Name, visible(p.Value)})
+			facts = append(facts, junitProperty{p.Name, Visible(p.Value)})
 		}
 	}
 	return facts
@@ -230,8 +222,8 @@ func (b *junitBuilder) facts() []junitProperty {
 // unique makes a pair of classname and name that the document does not have yet: readers drop or
 // merge duplicates. A repeated name gets " #2", " #3" in the order of the record.
 func (b *junitBuilder) unique(classname, name string) (string, string) {
-	classname = cmp.Or(visible(classname), "(unnamed)")
-	base := cmp.Or(strings.TrimSpace(visible(name)), "(unnamed)")
+	classname = named(classname)
+	base := named(name)
 	name = base
 	for n := 2; b.names[[2]string{classname, name}]; n++ {
 		name = fmt.Sprintf("%s #%d", base, n)
@@ -259,7 +251,6 @@ func (t *junitTotals) plus(other junitTotals) {
 	t.Tests += other.Tests
 	t.Failures += other.Failures
 	t.Errors += other.Errors
-	t.Skipped += other.Skipped
 	t.Time += other.Time
 }
 
@@ -271,8 +262,6 @@ func totals(c junitCase) junitTotals {
 		t.Failures = 1
 	case c.Error != nil:
 		t.Errors = 1
-	case c.Skipped != nil:
-		t.Skipped = 1
 	}
 	return t
 }
@@ -320,7 +309,7 @@ func problem(o outcome, rerun string) *junitProblem {
 	}
 	p.Text = outcomeText(o)
 	if rerun != "" {
-		p.Text += "rerun: " + visible(rerun) + "\n"
+		p.Text += "rerun: " + Visible(rerun) + "\n"
 	}
 	return p
 }
@@ -328,38 +317,45 @@ func problem(o outcome, rerun string) *junitProblem {
 func skipMessage(o outcome, t Test) string {
 	switch {
 	case t.Skip != nil:
-		return visible(t.Skip.Reason + ": " + t.Skip.Text)
+		return Visible(t.Skip.Reason + ": " + t.Skip.Text)
 	case len(o.findings) > 0:
 		return firstLine(o.findings[0].Message)
 	}
 	return "skipped"
 }
 
-// systemOut is nil when there is nothing to tell about an outcome that did not break.
-func systemOut(o outcome) *junitText {
-	text := outcomeText(o)
-	if o.status == Flake {
-		text = "flake: passed, but not in every attempt\n" + text
+// systemOut has a line per property, and tells about an outcome that did not break; it is nil when there is nothing to tell.
+func systemOut(o outcome, properties []junitProperty) *junitText {
+	var b strings.Builder
+	for _, p := range properties {
+		fmt.Fprintf(&b, "[[PROPERTY|%s=%s]]\n", p.Name, strings.ReplaceAll(p.Value, "\n", " "))
 	}
-	if text == "" {
+	switch o.status {
+	case Fail, Error, Skip:
+	case Flake:
+		b.WriteString("flake: passed, but not in every attempt\n" + outcomeText(o))
+	default:
+		b.WriteString(outcomeText(o))
+	}
+	if b.Len() == 0 {
 		return nil
 	}
-	return &junitText{text}
+	return &junitText{b.String()}
 }
 
 func outcomeText(o outcome) string {
 	var b bytes.Buffer
 	for _, f := range o.findings {
-		fmt.Fprintf(&b, "%s: %s\n", visible(string(f.Status)), strings.TrimSpace(visible(f.Message)))
+		fmt.Fprintf(&b, "%s: %s\n", Visible(string(f.Status)), strings.TrimSpace(Visible(f.Message)))
 		if f.Waiver != "" {
-			fmt.Fprintf(&b, "waived by %s\n", visible(f.Waiver))
+			fmt.Fprintf(&b, "waived by %s\n", Visible(f.Waiver))
 		}
 		if f.Diff != "" {
-			fmt.Fprintf(&b, "expected (-) against actual (+):\n%s\n", strings.TrimRight(visible(f.Diff), "\n"))
+			fmt.Fprintf(&b, "expected (-) against actual (+):\n%s\n", strings.TrimRight(Visible(f.Diff), "\n"))
 		}
 	}
 	for _, n := range o.notes {
-		fmt.Fprintf(&b, "note: %s\n", strings.TrimSpace(visible(n)))
+		fmt.Fprintf(&b, "note: %s\n", strings.TrimSpace(Visible(n)))
 	}
 	return b.String()
 }

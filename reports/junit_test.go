@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wi-e2e/wi-e2e/reports/internal/golden"
 )
 
 func TestJUnitOfEveryStatus(t *testing.T) {
@@ -21,7 +23,7 @@ func TestJUnitOfEveryStatus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "junit.golden.xml", data)
+	golden.Compare(t, "junit.golden.xml", data)
 	readJUnit(t, data)
 }
 
@@ -60,17 +62,17 @@ func TestJUnitTestcase(t *testing.T) {
 			return strings.Contains(c.Failures[0].Text, "- \t0,\n+ \t3600,") && strings.Contains(c.Failures[0].Text, "rerun: wi-e2e run")
 		}},
 		"every requirement is a property of its own": {"admission.expiration-refused", "pod annotation 0", func(c readCase) bool {
-			return cmp.Equal(c.Properties, []readProperty{{"requirement", "EXP-03"}, {"requirement", "EXP-05"}})
+			return strings.HasPrefix(c.SystemOut, "[[PROPERTY|requirement=EXP-03]]\n[[PROPERTY|requirement=EXP-05]]\n")
 		}},
 		"a repeated name gets a number": {"admission.expiration-refused", "positive control #2", func(c readCase) bool { return !c.broken() }},
 		"evidence of a pass is kept": {"admission.expiration-refused", "positive control", func(c readCase) bool {
-			return !c.broken() && c.SystemOut == "note: admitted with 3600\n"
+			return !c.broken() && strings.HasSuffix(c.SystemOut, "]]\nnote: admitted with 3600\n")
 		}},
 		"a warning passes and says so": {"admission.namespaces", "team-a", func(c readCase) bool {
 			return !c.broken() && c.has("status", "warn") && strings.Contains(c.SystemOut, "warn: namespace team-a is excluded")
 		}},
 		"a flake passes and says so": {"admission.fresh-account", "50 pairs", func(c readCase) bool {
-			return !c.broken() && c.has("status", "flake") && strings.HasPrefix(c.SystemOut, "flake: passed") && strings.Contains(c.SystemOut, "pair 7")
+			return !c.broken() && c.has("status", "flake") && strings.Contains(c.SystemOut, "\nflake: passed") && strings.Contains(c.SystemOut, "pair 7")
 		}},
 		"a planned skip gives reason and text": {"admission.token-file", "The token file is readable", func(c readCase) bool {
 			return len(c.Skipped) == 1 && c.Skipped[0].Message == "no-nodes: the cluster has no node that runs pods"
@@ -226,20 +228,14 @@ type readSuite struct {
 }
 
 type readCase struct {
-	Classname  string         `xml:"classname,attr"`
-	Name       string         `xml:"name,attr"`
-	Status     string         `xml:"status,attr"`
-	Time       float64        `xml:"time,attr"`
-	Properties []readProperty `xml:"properties>property"`
-	Failures   []readProblem  `xml:"failure"`
-	Errors     []readProblem  `xml:"error"`
-	Skipped    []readProblem  `xml:"skipped"`
-	SystemOut  string         `xml:"system-out"`
-}
-
-type readProperty struct {
-	Name  string `xml:"name,attr"`
-	Value string `xml:"value,attr"`
+	Classname string        `xml:"classname,attr"`
+	Name      string        `xml:"name,attr"`
+	Status    string        `xml:"status,attr"`
+	Time      float64       `xml:"time,attr"`
+	Failures  []readProblem `xml:"failure"`
+	Errors    []readProblem `xml:"error"`
+	Skipped   []readProblem `xml:"skipped"`
+	SystemOut string        `xml:"system-out"`
 }
 
 type readProblem struct {
@@ -251,12 +247,7 @@ type readProblem struct {
 func (c readCase) broken() bool { return len(c.Failures)+len(c.Errors) > 0 }
 
 func (c readCase) has(name, value string) bool {
-	for _, p := range c.Properties {
-		if p.Name == name && p.Value == value {
-			return true
-		}
-	}
-	return false
+	return strings.Contains("\n"+c.SystemOut, "\n[[PROPERTY|"+name+"="+value+"]]\n")
 }
 
 func (d readDocument) find(classname, name string) (readCase, bool) {
@@ -290,6 +281,9 @@ func readJUnit(t *testing.T, data []byte) readDocument {
 	if err := xml.Unmarshal(data, &doc); err != nil {
 		t.Fatal(err)
 	}
+	for _, problem := range jenkins(t).problems(t, data) {
+		t.Errorf("Jenkins' schema: %s", problem)
+	}
 
 	var all readTotals
 	names := map[[2]string]bool{}
@@ -320,6 +314,7 @@ func readJUnit(t *testing.T, data []byte) readDocument {
 		all.Skipped += s.Skipped
 		all.Time += s.Time
 	}
+	doc.Skipped = all.Skipped // only suites tell it
 	compareTotals(t, "the document", doc.readTotals, all)
 	if all.Tests == 0 {
 		t.Error("the document is empty")

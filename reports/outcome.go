@@ -95,11 +95,11 @@ func headlines(t Test, limit int, statuses ...Status) []string {
 			if f.Waiver != "" {
 				continue // what is waived has a place of its own
 			}
-			lines = append(lines, visible(prefix)+": "+firstLine(f.Message))
+			lines = append(lines, Visible(prefix)+": "+firstLine(f.Message))
 		}
 	}
 	if more := len(lines) - limit; more > 0 {
-		lines = append(lines[:limit], fmt.Sprintf("%s: and %d more", visible(t.ID), more))
+		lines = append(lines[:limit], fmt.Sprintf("%s: and %d more", Visible(t.ID), more))
 	}
 	return lines
 }

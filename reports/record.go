@@ -1,8 +1,8 @@
-// Package reports holds the record of a run and everything that is made from it: the summary and
-// live progress for people, JUnit XML for pipelines.
+// Package reports holds the record of a run and what is made from one: the summary, Markdown and live progress for people,
+// JUnit XML and CTRF for pipelines, a conformance report, a badge. What is made from several is in the packages below it.
 //
-// The record is the only source: no report adds, drops or re-judges a result. The package runs
-// nothing and knows no cluster.
+// The record is the only source: no report adds or drops a result. It is judged in one place (verdict.go), by which it can also be told
+// whether somebody changed it (integrity.go). The package runs nothing and knows no cluster.
 package reports
 
 import (
@@ -47,6 +47,10 @@ type Untested struct {
 	// Part of the rule that is meant; empty for all of it.
 	Part  string `json:"part,omitempty"`
 	Issue string `json:"issue"`
+	// What the catalogue says of it, as of a Requirement.
+	Section   string `json:"section,omitempty"`
+	Level     string `json:"level,omitempty"`
+	Statement string `json:"statement,omitempty"`
 }
 
 // Run says which run this was and how to repeat it.
@@ -58,6 +62,16 @@ type Run struct {
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished"`
 	Seconds  float64   `json:"seconds"`
+	// Shard is nil for a run of its whole plan.
+	Shard *Shard `json:"shard,omitempty"`
+}
+
+// Shard is the part of a plan that a run was given.
+type Shard struct {
+	Index int `json:"index"` // from 1
+	Total int `json:"total"`
+	// Plan are the ids of all tests of the plan that was divided, so that shards can be held against it and each other.
+	Plan []string `json:"plan"`
 }
 
 // Verdict is the outcome of the whole run.
@@ -117,6 +131,7 @@ type Phase struct {
 // Requirement is a rule of the catalogue and how it fared.
 type Requirement struct {
 	ID        string   `json:"id"`
+	Section   string   `json:"section,omitempty"` // title of the one that the rule is in
 	Level     string   `json:"level"`
 	Statement string   `json:"statement"`
 	Source    string   `json:"source"`
@@ -139,6 +154,10 @@ type Test struct {
 	Notes        []string  `json:"notes,omitempty"`    // outside any case
 	Cases        []Case    `json:"cases,omitempty"`
 	Rerun        string    `json:"rerun,omitempty"` // command that repeats just this test
+	// Programs of the workloads' catalogue that the test takes, whether or not they ran.
+	Programs []Program `json:"programs,omitempty"`
+	// Bundle is the directory, beside the record, with what was around a test that did not pass; "" if nothing was kept.
+	Bundle string `json:"bundle,omitempty"`
 	// Attempts are there when the test was executed more than once. Status, findings and cases are then what they come to.
 	Attempts []Attempt `json:"attempts,omitempty"`
 }
@@ -158,11 +177,21 @@ type Case struct {
 	Workloads []Workload `json:"workloads,omitempty"`
 }
 
+// Program is a row of the workloads' catalogue.
+type Program struct {
+	Name     string `json:"name"`
+	Language string `json:"language"`
+	Library  string `json:"library"`
+	OS       string `json:"os,omitempty"` // as of a Workload
+}
+
 // Workload is what a program of the workloads' catalogue came to, and what was seen of it.
 type Workload struct {
 	Name     string `json:"name"` // its row
 	Language string `json:"language"`
 	Library  string `json:"library"`
+	// OS that it ran on; empty for linux. One that only stands in for a system says so.
+	OS string `json:"os,omitempty"`
 	// Version of the library and the credential that was used, as the SDK itself reports them; "" for a program that does not tell.
 	Version    string `json:"version,omitempty"`
 	Credential string `json:"credential,omitempty"`
@@ -272,27 +301,23 @@ func (r *Record) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("encode the record: %w", err)
 	}
-	return writeFile(path, append(data, '\n'))
+	return WriteFile(path, append(data, '\n'))
 }
 
 // Load reads a record that Save wrote.
 func Load(path string) (*Record, error) {
-	data, err := os.ReadFile(path)
+	records, err := LoadAll(path)
 	if err != nil {
-		return nil, fmt.Errorf("read record: %w", err)
+		return nil, err
 	}
-	r := &Record{}
-	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("read record %s: %w", path, err)
+	if len(records) != 1 {
+		return nil, fmt.Errorf("read record %s: it holds %s, want one", path, count(len(records), "record"))
 	}
-	if r.APIVersion != APIVersion || r.Kind != Kind {
-		return nil, fmt.Errorf("read record %s: it is %q %q, want %q %q", path, r.APIVersion, r.Kind, APIVersion, Kind)
-	}
-	return r, nil
+	return records[0], nil
 }
 
-// writeFile writes to a temporary file beside path and renames it, so that a reader never sees half a report.
-func writeFile(path string, data []byte) error {
+// WriteFile writes to a temporary file beside path and renames it, so that a reader never sees half a report.
+func WriteFile(path string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

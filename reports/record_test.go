@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wi-e2e/wi-e2e/reports/internal/golden"
 )
 
 func TestRecordJSONIsStable(t *testing.T) {
@@ -19,7 +21,7 @@ func TestRecordJSONIsStable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "record.golden.json", data)
+	golden.Compare(t, "record.golden.json", data)
 }
 
 func TestLoadReturnsWhatSaveWrote(t *testing.T) {

@@ -3,6 +3,8 @@ package reports
 import (
 	"strings"
 	"testing"
+
+	"github.com/wi-e2e/wi-e2e/reports/internal/golden"
 )
 
 // repeatedRecord is a run with --repeat 3 and waivers: a flake, a retry, a failure that came every time, and what is waived.
@@ -90,7 +92,7 @@ func TestJUnitOfRepeatedAndWaivedTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "junit-repeated.golden.xml", data)
+	golden.Compare(t, "junit-repeated.golden.xml", data)
 }
 
 func TestAWaivedFailureIsNoFailureOfJUnit(t *testing.T) {

@@ -46,6 +46,7 @@ const (
 	ExitFailed      = 1 // the subject failed, if only in some attempts, or a waiver does not hold
 	ExitUsage       = 2 // flags, arguments or configuration
 	ExitEnvironment = 3 // the environment, or setting it up
+	ExitRefused     = 4 // the gate does not let the record pass
 	ExitLeaked      = 5 // the clean-up left something behind
 	ExitInterrupted = 130
 )

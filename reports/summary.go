@@ -31,7 +31,7 @@ func WriteSummary(w io.Writer, r *Record, opts SummaryOptions) error {
 		s.rules[q.ID] = q
 	}
 
-	s.line("%s  %s", s.verdict(), visible(r.Verdict.Reason))
+	s.line("%s  %s", s.verdict(), Visible(r.Verdict.Reason))
 	s.section("Broken phases", s.brokenPhases())
 	s.section("Failed", s.tests(Fail))
 	s.section("Errors: something broke beside the subject, which is neither proved nor disproved here", s.tests(Error))
@@ -88,7 +88,7 @@ func (s *summary) brokenPhases() []string {
 	var lines []string
 	for _, p := range s.record.Phases {
 		if status := Worst(p.Status); status == Fail || status == Error {
-			lines = append(lines, fmt.Sprintf("%s %s, after %s", s.mark(status), visible(p.Name), duration(p.Seconds)))
+			lines = append(lines, fmt.Sprintf("%s %s, after %s", s.mark(status), Visible(p.Name), duration(p.Seconds)))
 			lines = append(lines, s.excerpt("    ", p.Message)...)
 		}
 	}
@@ -105,7 +105,7 @@ func (s *summary) tests(status Status) []string {
 		if len(lines) > 0 {
 			lines = append(lines, "")
 		}
-		lines = append(lines, fmt.Sprintf("%s %s: %s", s.mark(status), visible(t.ID), visible(t.Title)))
+		lines = append(lines, fmt.Sprintf("%s %s: %s", s.mark(status), Visible(t.ID), Visible(t.Title)))
 		for _, rule := range s.brokenRules(t) {
 			lines = append(lines, "    "+rule)
 		}
@@ -114,7 +114,7 @@ func (s *summary) tests(status Status) []string {
 		}
 		lines = append(lines, s.brokenCases(t)...)
 		if t.Rerun != "" {
-			lines = append(lines, "    rerun: "+visible(t.Rerun))
+			lines = append(lines, "    rerun: "+Visible(t.Rerun))
 		}
 	}
 	return lines
@@ -125,9 +125,9 @@ func (s *summary) brokenRules(t Test) []string {
 	var broken, all []string
 	for _, id := range t.Requirements {
 		q := s.rules[id]
-		text := s.paint(bold, visible(id))
+		text := s.paint(bold, Visible(id))
 		if q.Statement != "" {
-			text += visible(fmt.Sprintf(" %s: %s", q.Level, firstSentence(q.Statement)))
+			text += Visible(fmt.Sprintf(" %s: %s", q.Level, firstSentence(q.Statement)))
 		}
 		all = append(all, text)
 		if broke(q.Status) {
@@ -152,7 +152,7 @@ func (s *summary) brokenCases(t Test) []string {
 		}
 		indent := "    "
 		if !o.whole {
-			lines = append(lines, fmt.Sprintf("    %s %s", s.mark(o.status), visible(o.name)))
+			lines = append(lines, fmt.Sprintf("    %s %s", s.mark(o.status), Visible(o.name)))
 			indent += "  "
 		}
 		for _, f := range o.findings[:min(len(o.findings), shownFindings)] {
@@ -177,7 +177,7 @@ func broke(status Status) bool { return status == Flake || status == Fail || sta
 
 // excerpt is the start of a text, indented.
 func (s *summary) excerpt(indent, text string) []string {
-	text = strings.Trim(visible(text), "\n")
+	text = strings.Trim(Visible(text), "\n")
 	if text == "" {
 		return nil
 	}
@@ -261,7 +261,7 @@ func (g *groups) add(reason, text string, t Test) {
 	if one.text != text {
 		one.text = ""
 	}
-	one.tests = append(one.tests, visible(t.ID))
+	one.tests = append(one.tests, Visible(t.ID))
 }
 
 // lines has a line per group, the largest first.
@@ -274,7 +274,7 @@ func (g groups) lines() []string {
 			list += fmt.Sprintf(" and %d more", more)
 		}
 		lines = append(lines, fmt.Sprintf("%s (%s: %s)",
-			visible(one.reason)+labelled(": ", firstLine(one.text)), count(len(one.tests), "test"), list))
+			Visible(one.reason)+labelled(": ", firstLine(one.text)), count(len(one.tests), "test"), list))
 	}
 	return lines
 }
@@ -287,7 +287,7 @@ func (s *summary) warnings() []string {
 	for _, p := range s.record.Phases {
 		if p.Status == Warn {
 			first, rest, _ := strings.Cut(p.Message, "\n")
-			lines = append(lines, fmt.Sprintf("%s %s: %s", s.mark(p.Status), visible(p.Name), firstLine(first)))
+			lines = append(lines, fmt.Sprintf("%s %s: %s", s.mark(p.Status), Visible(p.Name), firstLine(first)))
 			lines = append(lines, s.excerpt("    ", rest)...)
 		}
 	}
@@ -299,28 +299,37 @@ func (s *summary) warnings() []string {
 	return lines
 }
 
+// countRow is what is counted, by status.
+type countRow struct {
+	name   string
+	counts map[Status]int
+}
+
+func (c Counts) rows() []countRow {
+	return []countRow{{"tests", c.Tests}, {"cases", c.Cases}, {"requirements", c.Requirements}}
+}
+
+func (r countRow) total() int {
+	total := 0
+	for _, n := range r.counts {
+		total += n
+	}
+	return total
+}
+
+// countedStatuses are the columns of a table of counts.
+var countedStatuses = []Status{Pass, Warn, Flake, Fail, Error, Skip}
+
 // counts is a table of the record's counts with a column per status that occurred.
 func (s *summary) counts() []string {
-	type row struct {
-		name   string
-		counts map[Status]int
-	}
-	rows := []row{
-		{"tests", s.record.Counts.Tests},
-		{"cases", s.record.Counts.Cases},
-		{"requirements", s.record.Counts.Requirements},
-	}
+	rows := s.record.Counts.rows()
 	header := fmt.Sprintf("%-12s%8s", "", "total")
 	lines := []string{""}
 	for _, r := range rows {
-		total := 0
-		for _, n := range r.counts {
-			total += n
-		}
-		lines = append(lines, fmt.Sprintf("%-12s%8d", r.name, total))
+		lines = append(lines, fmt.Sprintf("%-12s%8d", r.name, r.total()))
 	}
-	for _, status := range []Status{Pass, Warn, Flake, Fail, Error, Skip} {
-		if !slices.ContainsFunc(rows, func(r row) bool { return r.counts[status] > 0 }) {
+	for _, status := range countedStatuses {
+		if !slices.ContainsFunc(rows, func(r countRow) bool { return r.counts[status] > 0 }) {
 			continue
 		}
 		header += fmt.Sprintf("%8s", status)
@@ -338,7 +347,7 @@ func (s *summary) facts() []string {
 	var lines []string
 	add := func(name, value string) {
 		if value != "" {
-			lines = append(lines, fmt.Sprintf("%-9s %s", name, visible(value)))
+			lines = append(lines, fmt.Sprintf("%-9s %s", name, Visible(value)))
 		}
 	}
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/wi-e2e/wi-e2e/reports/internal/golden"
 )
 
 func TestSummary(t *testing.T) {
@@ -22,7 +24,7 @@ func TestSummary(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := summaryOf(t, tc.record, SummaryOptions{Files: files})
-			golden(t, tc.file, []byte(got))
+			golden.Compare(t, tc.file, []byte(got))
 			if strings.ContainsRune(got, '\x1b') {
 				t.Error("an escape sequence, without colour")
 			}
@@ -139,8 +141,8 @@ func TestVisible(t *testing.T) {
 		"a replacement character stays":      {"\ufffd", "\ufffd"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := visible(tc.text); got != tc.want {
-				t.Errorf("visible(%q) = %q, want %q", tc.text, got, tc.want)
+			if got := Visible(tc.text); got != tc.want {
+				t.Errorf("Visible(%q) = %q, want %q", tc.text, got, tc.want)
 			}
 		})
 	}

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// visible spells out what neither XML 1.0 nor a terminal may get from a log: control characters,
+// Visible spells out what neither XML 1.0 nor a terminal may get from a log: control characters,
 // bytes that are not UTF-8, and the two code points that XML excludes. Line ends and tabs stay.
-func visible(s string) string {
+func Visible(s string) string {
 	var b strings.Builder
 	s = strings.ReplaceAll(s, "\r\n", "\n")
 	for len(s) > 0 {
@@ -33,6 +33,6 @@ func visible(s string) string {
 
 // firstLine is the first line of a text that has something on it, made visible.
 func firstLine(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(visible(s)), "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(Visible(s)), "\n")
 	return strings.TrimSpace(line)
 }

@@ -49,7 +49,7 @@ func (w Waiver) About() string {
 
 // terms are the reason for the waiver, and who answers for it until when.
 func (w Waiver) terms() string {
-	return visible(fmt.Sprintf("%s (%s, until %s, %s)", w.Reason, w.Owner, w.Expiry, w.Link))
+	return Visible(fmt.Sprintf("%s (%s, until %s, %s)", w.Reason, w.Owner, w.Expiry, w.Link))
 }
 
 // waiver finds the record's entry of that name; a record that lost it still says that there was one.
@@ -61,6 +61,19 @@ func (r *Record) waiver(name string) Waiver {
 	return r.Waivers[i]
 }
 
+// waiversOf are those that waived a finding of the test.
+func (r *Record) waiversOf(t Test) []Waiver {
+	var all []Waiver
+	for _, o := range outcomes(t) {
+		for _, f := range o.findings {
+			if f.Waiver != "" && !slices.ContainsFunc(all, func(w Waiver) bool { return w.Name == f.Waiver }) {
+				all = append(all, r.waiver(f.Waiver))
+			}
+		}
+	}
+	return all
+}
+
 // waived tells the waivers that were used, and for which tests.
 func (s *summary) waived() []string {
 	var lines []string
@@ -69,14 +82,14 @@ func (s *summary) waived() []string {
 			continue
 		}
 		lines = append(lines,
-			fmt.Sprintf("%s %s: %s waived by %s", s.mark(Warn), visible(w.About()), count(w.Findings, "finding"), visible(w.Name)),
+			fmt.Sprintf("%s %s: %s waived by %s", s.mark(Warn), Visible(w.About()), count(w.Findings, "finding"), Visible(w.Name)),
 			"    "+firstLine(w.Reason),
-			"    "+visible(joined("owner "+w.Owner, "until "+w.Expiry, w.Link)))
+			"    "+Visible(joined("owner "+w.Owner, "until "+w.Expiry, w.Link)))
 		var where []string
 		for _, t := range s.record.Tests {
 			for _, o := range outcomes(t) {
 				if slices.ContainsFunc(o.findings, func(f Finding) bool { return f.Waiver == w.Name }) {
-					where = append(where, "    "+visible(t.ID+": "+o.name))
+					where = append(where, "    "+Visible(t.ID+": "+o.name))
 				}
 			}
 		}

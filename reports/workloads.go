@@ -40,8 +40,8 @@ func (s *summary) workloads() []string {
 		if sdk == "" && r.Exchange != nil {
 			sdk = r.Exchange.UserAgent
 		}
-		line := fmt.Sprintf("%s %-18s %s", s.mark(r.status), visible(r.Name), visible(sdk))
-		line += visible(labelled("  ", strings.Join(r.credentials, ", ")))
+		line := fmt.Sprintf("%s %-18s %s", s.mark(r.status), Visible(r.Name+labelled(" on ", r.OS)), Visible(sdk))
+		line += Visible(labelled("  ", strings.Join(r.credentials, ", ")))
 		if r.token > 0 {
 			line += fmt.Sprintf("  token %.2fs, secret %.2fs", r.token, r.secret)
 		}
