@@ -25,6 +25,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/objects"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/reports"
 )
 
 // Labels, beside objects.ManagedLabel, of the namespaces that the suites create.
@@ -65,6 +66,9 @@ type Env struct {
 	Strict bool
 	// Record writes down what is about to be created, before it is (the ledger).
 	Record func(kind, namespace, name string) error
+	// NotPassed is called when a test has failed or broken, while its namespace, "" if it made none, is still there. It may
+	// change the result. May be nil.
+	NotPassed func(ctx context.Context, result *reports.Test, namespace string)
 	// KeepNamespaces leaves namespaces alone when their test ends, for a cluster that is about to be deleted as a whole.
 	KeepNamespaces bool
 

@@ -35,6 +35,7 @@ func Execute(ctx context.Context, env *Env, test Test, broken reports.Status, sl
 	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w after %s", errTimeout, timeout))
 	defer cancel()
 
+	abandoned := false
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
@@ -48,17 +49,22 @@ func Execute(ctx context.Context, env *Env, test Test, broken reports.Status, sl
 	}()
 	select {
 	case <-finished:
-		x.deleteNamespace(context.WithoutCancel(ctx))
 	case <-limited.Done():
 		select {
 		case <-finished:
-			x.deleteNamespace(context.WithoutCancel(ctx))
 		case <-time.After(grace): // a deadline for a body that ignores its context, not a wait for an event
+			abandoned = true
 		}
 		body.add(reports.Error, fmt.Sprintf("not finished: %v", context.Cause(limited)), "")
 	}
 	x.collect(body, &result)
 	result.Seconds = time.Since(result.Started).Seconds()
+	if env.NotPassed != nil && (result.Status == reports.Fail || result.Status == reports.Error) {
+		env.NotPassed(ctx, &result, env.namespaceOf(test.ID))
+	}
+	if !abandoned {
+		x.deleteNamespace(context.WithoutCancel(ctx))
+	}
 	return result
 }
 

@@ -210,3 +210,44 @@ func TestNamespaceNames(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatDidNotPassIsToldWhileItsNamespaceIsThere runs tests on an API server that knows namespaces, and asks what the hook and the server saw,
+// in order.
+func TestWhatDidNotPassIsToldWhileItsNamespaceIsThere(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		body func(t *T)
+		want []string
+	}{
+		{"one that failed", func(t *T) { t.Check(false, "no") }, []string{"POST", "told wi-e2e-r1-sample: fail", "DELETE"}},
+		{"one that broke", func(t *T) { t.Broken("oops") }, []string{"POST", "told wi-e2e-r1-sample: error", "DELETE"}},
+		{"one that passed is not told", func(t *T) { t.Check(true, "") }, []string{"POST", "DELETE"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var seen []string
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				seen = append(seen, r.Method)
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = w.Write([]byte(`{"kind": "Namespace", "apiVersion": "v1"}`))
+			}))
+			defer server.Close()
+			env := &Env{
+				RunID: "r1", rest: &rest.Config{Host: server.URL}, Record: func(string, string, string) error { return nil },
+				NotPassed: func(_ context.Context, result *reports.Test, namespace string) {
+					seen = append(seen, "told "+namespace+": "+string(result.Status))
+					result.Bundle = "bundle/sample"
+				},
+			}
+			got := Execute(t.Context(), env, Test{ID: "sample", Body: func(ctx context.Context, t *T) {
+				t.Namespace(ctx)
+				c.body(t)
+			}}, reports.Fail, make(chan struct{}, 1))
+			if diff := cmp.Diff(c.want, seen); diff != "" {
+				t.Errorf("what happened (-want +got):\n%s", diff)
+			}
+			if told := len(c.want) == 3; (got.Bundle != "") != told {
+				t.Errorf("the result has the bundle %q", got.Bundle)
+			}
+		})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
+	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
 )
 
@@ -17,6 +18,8 @@ type Selection struct {
 	// Tests are test ids; one that begins with "!" is left out.
 	Tests        []string `json:"tests,omitempty"`
 	Requirements []string `json:"requirements,omitempty"`
+	// Languages leave out the tests that take a workload of another language. Tests that take none stay.
+	Languages []string `json:"languages,omitempty"`
 }
 
 // Facts are what the plan has to know of cluster and subject.
@@ -61,6 +64,11 @@ func Select(s Selection, catalogue []Requirement, tests []Test) ([]Test, error) 
 	for _, id := range s.Requirements {
 		known("requirement", id, slices.ContainsFunc(catalogue, func(r Requirement) bool { return r.ID == id }), "see: wi-e2e list requirements")
 	}
+	programs := workloads.All()
+	languages := Languages(programs)
+	for _, name := range s.Languages {
+		known("language", name, slices.Contains(languages, name), "there are: "+strings.Join(languages, ", "))
+	}
 	var only, without []string
 	for _, id := range s.Tests {
 		name, negated := strings.CutPrefix(id, "!")
@@ -81,6 +89,7 @@ func Select(s Selection, catalogue []Requirement, tests []Test) ([]Test, error) 
 		case len(s.Tiers) > 0 && !slices.Contains(s.Tiers, string(t.Tier)),
 			len(only) > 0 && !slices.Contains(only, t.ID),
 			slices.Contains(without, t.ID),
+			len(s.Languages) > 0 && slices.ContainsFunc(t.languages(programs), func(l string) bool { return !slices.Contains(s.Languages, l) }),
 			len(s.Requirements) > 0 && !slices.ContainsFunc(t.Requirements, func(id string) bool { return slices.Contains(s.Requirements, id) }):
 		default:
 			selected = append(selected, t)
@@ -94,6 +103,27 @@ func Select(s Selection, catalogue []Requirement, tests []Test) ([]Test, error) 
 		return nil, &SelectionError{[]string{problem}}
 	}
 	return selected, nil
+}
+
+// languages are those of the workloads that the test takes.
+func (t Test) languages(catalogue []workloads.Workload) []string {
+	var all []string
+	for _, w := range catalogue {
+		if slices.Contains(t.Needs, WorkloadImage(w.Name)) {
+			all = append(all, w.Language)
+		}
+	}
+	return all
+}
+
+// Languages are those of the workloads, sorted.
+func Languages(catalogue []workloads.Workload) []string {
+	var all []string
+	for _, w := range catalogue {
+		all = append(all, w.Language)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // pendingHint explains a selected requirement that has no test yet.

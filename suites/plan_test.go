@@ -53,11 +53,12 @@ func TestSelect(t *testing.T) {
 		{"an exclusion beats a name", Selection{Tests: []string{"one", "two", "!one"}}, []string{"two"}, ""},
 		{"a requirement", Selection{Requirements: []string{"AA-01"}}, []string{"one", "alone", "owner"}, ""},
 		{"all conditions hold together", Selection{Tiers: []string{"admission"}, Requirements: []string{"AA-01"}, Tests: []string{"!alone"}}, []string{"one"}, ""},
-		{"an unknown tier", Selection{Tiers: []string{"x"}}, nil, `unknown tier "x" (there are: admission, exchange, proxy, issuer)`},
+		{"an unknown language", Selection{Languages: []string{"cobol"}}, nil, `unknown language "cobol" (there are: dotnet, go, java, javascript, python)`},
+		{"an unknown tier", Selection{Tiers: []string{"x"}}, nil, `unknown tier "x" (there are: admission, exchange, proxy, windows, issuer)`},
 		{"an unknown test", Selection{Tests: []string{"x"}}, nil, `unknown test "x"`},
 		{"an unknown excluded test", Selection{Tests: []string{"!x"}}, nil, `unknown test "x"`},
 		{"an unknown requirement", Selection{Requirements: []string{"XX-01"}}, nil, `unknown requirement "XX-01"`},
-		{"several mistakes are told at once", Selection{Tiers: []string{"x"}, Tests: []string{"y"}}, nil, `"x" (there are: admission, exchange, proxy, issuer); unknown test "y"`},
+		{"several mistakes are told at once", Selection{Tiers: []string{"x"}, Tests: []string{"y"}}, nil, `"x" (there are: admission, exchange, proxy, windows, issuer); unknown test "y"`},
 		{"a contradiction", Selection{Tiers: []string{"issuer"}, Tests: []string{"one"}}, nil, "the selection matches no test"},
 		{"a requirement without a test yet", Selection{Requirements: []string{"BB-02"}}, nil, "BB-02 has no test yet, issue #9 brings it"},
 	} {
@@ -77,6 +78,28 @@ func TestSelect(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestSelectOfLanguagesLeavesOutTheProgramsOfOthers(t *testing.T) {
+	goes, python, probe := WorkloadImage("go-azidentity"), WorkloadImage("python-msal"), SelfImage
+	tests := []Test{
+		{ID: "none"}, {ID: "probe", Needs: []Capability{probe}}, {ID: "go", Needs: []Capability{Nodes, goes, probe}},
+		{ID: "python", Needs: []Capability{python}}, {ID: "both", Needs: []Capability{goes, python}},
+	}
+	for _, c := range []struct {
+		languages string
+		want      string
+	}{
+		{"go", "none probe go"},
+		{"python", "none probe python"},
+		{"java", "none probe"},
+		{"python go", "none probe go python both"},
+	} {
+		selected, err := Select(Selection{Languages: strings.Fields(c.languages)}, sampleCatalogue, tests)
+		if got := strings.Join(ids(selected), " "); err != nil || got != c.want {
+			t.Errorf("of %s: %s (%v), want %s", c.languages, got, err, c.want)
+		}
 	}
 }
 
@@ -166,7 +189,7 @@ func TestViolationStatus(t *testing.T) {
 }
 
 func TestEveryCapabilityHasAReason(t *testing.T) {
-	for _, c := range []Capability{SubjectPods, KnownIssuer, ControlPlaneAccess, CustomTokenEndpoint, NoCustomTokenEndpoint, Nodes, AzureAvailable} {
+	for _, c := range []Capability{SubjectPods, KnownIssuer, ControlPlaneAccess, CustomTokenEndpoint, NoCustomTokenEndpoint, Nodes, WindowsNodes, AzureAvailable} {
 		if m := missing[c]; m.Reason == "" || m.Text == "" {
 			t.Errorf("capability %s has no skip reason", c)
 		}
@@ -184,6 +207,33 @@ func TestATestWhoseImageIsMissingIsSkippedForThat(t *testing.T) {
 	}
 	if skip := plan.Tests[1].Skip; skip == nil || skip.Reason != "image-unavailable" || !strings.Contains(skip.Text, "go-msal") {
 		t.Errorf("the test without its image: %+v", skip)
+	}
+}
+
+func TestATestForABuildOfWindowsIsSkippedWithoutItsNodes(t *testing.T) {
+	selected := []Test{
+		{ID: "one", Tier: Windows, Requirements: []string{"AA-01"}, Needs: []Capability{WindowsNodes, WindowsNodesOf("10.0.20348")}},
+		{ID: "two", Tier: Windows, Requirements: []string{"AA-01"}, Needs: []Capability{WindowsNodes, WindowsNodesOf("10.0.26100")}},
+	}
+	skips := func(capabilities ...Capability) map[string]string {
+		plan, err := NewPlan(selected, sampleCatalogue, Facts{Capabilities: capabilities, Profile: subject.Latest}, 1)
+		if err != nil && !errors.Is(err, ErrEmptyPlan) {
+			t.Fatal(err)
+		}
+		texts := map[string]string{}
+		for _, p := range plan.Tests {
+			if p.Skip != nil {
+				texts[p.Test.ID] = p.Skip.Reason + ": " + p.Skip.Text
+			}
+		}
+		return texts
+	}
+	none := "no-windows-nodes: the cluster has no ready node with Windows"
+	if diff := cmp.Diff(map[string]string{"one": none, "two": none}, skips(Nodes)); diff != "" {
+		t.Errorf("without any (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"two": none + " 10.0.26100"}, skips(WindowsNodes, WindowsNodesOf("10.0.20348"))); diff != "" {
+		t.Errorf("with those of one build (-want +got):\n%s", diff)
 	}
 }
 

@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -20,7 +21,7 @@ func Repeat(ctx context.Context, times int, attempt func(ctx context.Context, n 
 		result = attempt(ctx, len(attempts)+1)
 		attempts = append(attempts, reports.Attempt{
 			Retries: retries, Status: result.Status, Started: result.Started, Seconds: result.Seconds,
-			Findings: result.Findings, Notes: result.Notes, Cases: result.Cases,
+			Findings: result.Findings, Notes: result.Notes, Cases: result.Cases, Bundle: result.Bundle,
 		})
 		return retryable(result)
 	}
@@ -53,7 +54,7 @@ func retryable(t reports.Test) reports.Cause {
 // merge sums attempts up, in result, which is the last of them.
 func merge(result reports.Test, attempts []reports.Attempt) reports.Test {
 	result.Attempts = attempts
-	result.Started, result.Seconds, result.Cases = attempts[0].Started, 0, nil
+	result.Started, result.Seconds, result.Cases, result.Bundle = attempts[0].Started, 0, nil, ""
 
 	var outside merged
 	var cases []*merged
@@ -61,6 +62,7 @@ func merge(result reports.Test, attempts []reports.Attempt) reports.Test {
 	for i, a := range attempts {
 		superseded := i+1 < len(attempts) && attempts[i+1].Retries != ""
 		result.Seconds += a.Seconds
+		result.Bundle = cmp.Or(result.Bundle, a.Bundle)
 		passed = passed || a.Status == reports.Pass || a.Status == reports.Warn
 		outside.add(i+1, superseded, reports.Case{Status: reports.WorstOf(a.Findings), Findings: a.Findings, Notes: a.Notes})
 		for _, c := range a.Cases {

@@ -222,3 +222,13 @@ func TestARetryThatPassedIsNotTheSubjectsFailure(t *testing.T) {
 		t.Error("a connection was cut off, and the subject is blamed")
 	}
 }
+
+func TestARepeatedTestHasTheBundleOfTheFirstAttemptThatHasOne(t *testing.T) {
+	bundles := []string{"", "bundle/t-attempt-2", "bundle/t-attempt-3", ""}
+	got := Repeat(t.Context(), len(bundles), func(_ context.Context, n int) reports.Test {
+		return reports.Test{ID: "t", Status: reports.Pass, Bundle: bundles[n-1]}
+	})
+	if got.Bundle != "bundle/t-attempt-2" || got.Attempts[2].Bundle != "bundle/t-attempt-3" {
+		t.Errorf("the test has the bundle %q, its third attempt %q", got.Bundle, got.Attempts[2].Bundle)
+	}
+}

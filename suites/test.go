@@ -16,12 +16,13 @@ const (
 	Admission Tier = "admission"
 	Exchange  Tier = "exchange"
 	Proxy     Tier = "proxy"
+	Windows   Tier = "windows"
 	Issuer    Tier = "issuer"
 )
 
 // Tiers are all tiers in the order in which they run. The issuer comes last: its tests restart the API server, which leaves
 // scheduler and kubelet, as they back off, slow to run pods for a while.
-var Tiers = []Tier{Admission, Exchange, Proxy, Issuer}
+var Tiers = []Tier{Admission, Exchange, Proxy, Windows, Issuer}
 
 // Capability is something that a cluster or subject can or cannot do. A test that needs a missing one is not run: its
 // planned skip has the capability's reason.
@@ -43,6 +44,8 @@ const (
 	NoCustomTokenEndpoint Capability = "no-custom-token-endpoint"
 	// Nodes: pods can run.
 	Nodes Capability = "nodes"
+	// WindowsNodes: pods for Windows can run.
+	WindowsNodes Capability = "windows-nodes"
 	// AzureAvailable: there is an Azure, emulated or real, that can see the cluster's issuer.
 	AzureAvailable Capability = "azure"
 	// ProxyImage: the proxy's image trusts the Azure that there is.
@@ -59,6 +62,9 @@ const (
 func WorkloadImage(name string) Capability { return Capability(imagePrefix + name) }
 
 const imagePrefix = "image:"
+
+// WindowsNodesOf is the capability that pods of that build of Windows can run, such as 10.0.20348.
+func WindowsNodesOf(build string) Capability { return WindowsNodes + Capability(":"+build) }
 
 // ImageName is the name that T.Image knows an image by, and whether the capability is one of an image.
 func (c Capability) ImageName() (name string, ok bool) {
@@ -83,6 +89,7 @@ var missing = map[Capability]struct {
 	CustomTokenEndpoint:   {"not-configured", "the installation has no custom token endpoint configured"},
 	NoCustomTokenEndpoint: {"configured", "the installation has a custom token endpoint configured, so its absence cannot be observed"},
 	Nodes:                 {"no-nodes", "the cluster has no node that pods can be scheduled on"},
+	WindowsNodes:          {noWindowsNodes, "the cluster has no ready node with Windows"},
 	AzureAvailable:        {"no-azure", "there is no Azure: the emulator's image cannot be loaded into this cluster: name one that it can pull (--image), or use --azure real"},
 	ProxyImage:            {"no-proxy-image", "the image of the installed proxy cannot be made to trust the emulator: use --azure real, or have the run install the subject"},
 	NativeSidecar:         {"no-native-sidecar", "the proxy is an ordinary container: native sidecars take Kubernetes 1.32 and profile 1.5"},
@@ -97,6 +104,8 @@ const (
 	NoMinimumVersion SkipReason = "no-minimum-version"
 )
 
+const noWindowsNodes SkipReason = "no-windows-nodes"
+
 // skipWithout is the skip of a test whose capability is missing.
 func (f Facts) skipWithout(c Capability) *reports.Skipped {
 	if why, ok := f.Missing[c]; ok {
@@ -104,6 +113,9 @@ func (f Facts) skipWithout(c Capability) *reports.Skipped {
 	}
 	if image, ok := c.ImageName(); ok {
 		return &reports.Skipped{Reason: string(ImageUnavailable), Text: "the cluster has no image " + image + ", and images cannot be put on it"}
+	}
+	if build, ok := strings.CutPrefix(string(c), string(WindowsNodesOf(""))); ok {
+		return &reports.Skipped{Reason: string(noWindowsNodes), Text: "the cluster has no ready node with Windows " + build}
 	}
 	return &reports.Skipped{Reason: string(missing[c].Reason), Text: missing[c].Text}
 }

@@ -49,7 +49,7 @@ func (f *configFlags) register(cmd *cobra.Command) {
 
 	text(func(c *runner.Config) *string { return &c.Cluster.Provider }, "provider", "cluster provider: "+strings.Join(runner.Providers, ", ")+" (default: the best available)")
 	text(func(c *runner.Config) *string { return &c.Cluster.Name }, "cluster", "use and keep the cluster `NAME` that 'wi-e2e cluster create' made")
-	text(func(c *runner.Config) *string { return &c.Cluster.KubernetesVersion }, "kubernetes-version", "Kubernetes `VERSION` of a new cluster, such as 1.36 or v1.34.4")
+	text(func(c *runner.Config) *string { return &c.Cluster.KubernetesVersion }, "kubernetes-version", "Kubernetes `VERSION` of a new cluster, such as 1.36 or v1.34.4; for --provider aks also latest and latest-1")
 	text(func(c *runner.Config) *string { return &c.Cluster.Kubeconfig }, "kubeconfig", "`FILE` that names an existing cluster")
 	text(func(c *runner.Config) *string { return &c.Cluster.Context }, "context", "context of the kubeconfig")
 	yes(func(c *runner.Config) *bool { return &c.Cluster.Keep }, "keep", "keep the cluster and what the run put on it")
@@ -57,6 +57,12 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	text(func(c *runner.Config) *string { return &c.Cluster.NodeImage }, "node-image", "node `IMAGE`, for --provider kind (default: found, pulled or made)")
 	yes(func(c *runner.Config) *bool { return &c.Cluster.Reuse }, "reuse", "use a cluster that an earlier run left, if it is configured alike, and leave it for the next, for --provider kind")
 	yes(func(c *runner.Config) *bool { return &c.Cluster.PublishIssuer }, "publish-issuer", "publish a new cluster's issuer on a static website of a storage account; --azure real does so")
+
+	list(func(c *runner.Config) *[]string { return &c.Cluster.AKS.Regions }, "region", "`REGION` of a new cluster, for --provider aks; if it has no room, the next one (repeatable; default: --azure-location)")
+	yes(func(c *runner.Config) *bool { return &c.Cluster.AKS.WindowsNodes }, "windows-nodes", "add a pool of Windows nodes, for --provider aks")
+	yes(func(c *runner.Config) *bool { return &c.Cluster.AKS.Upgrade }, "upgrade", "upgrade to the next minor version after the tests, for --provider aks")
+	flags.IntVar(&f.given.Cluster.AKS.BudgetMinutes, "budget-minutes", 0, "clean up after `N` minutes at the latest, for --provider aks (default: 90)")
+	f.apply["budget-minutes"] = func(c *runner.Config) { c.Cluster.AKS.BudgetMinutes = f.given.Cluster.AKS.BudgetMinutes }
 
 	text(func(c *runner.Config) *string { return &c.Image }, "image", "wi-e2e `IMAGE` that an existing cluster can pull, for the Azure emulator and for probes")
 	text(func(c *runner.Config) *string { return &c.Workloads.Repository }, "image-repository", "`REPOSITORY` that images are pushed to, and that an existing cluster can pull from")
@@ -80,6 +86,9 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	list(func(c *runner.Config) *[]string { return &c.Select.Tiers }, "tier", "only these tiers (repeatable)")
 	list(func(c *runner.Config) *[]string { return &c.Select.Tests }, "test", "only these tests, or all but those that begin with '!': 'a,b,!c'")
 	list(func(c *runner.Config) *[]string { return &c.Select.Requirements }, "requirement", "only tests of these requirements, such as EXP-03 (repeatable)")
+	list(func(c *runner.Config) *[]string { return &c.Select.Languages }, "language", "no tests of programs in other languages, such as go (repeatable)")
+	text(func(c *runner.Config) *string { return &c.Shard }, "shard", "the I-th of N parts of the selected tests: `I/N`; all shards need the same --seed")
+	text(func(c *runner.Config) *string { return &c.Durations }, "durations", "record `FILE` of an earlier run, by whose durations shards are balanced")
 	flags.Int64Var(&f.given.Seed, "seed", 0, "seed of the tests' order and of the random pods (default: drawn)")
 	f.apply["seed"] = func(c *runner.Config) { c.Seed = f.given.Seed }
 	flags.IntVar(&f.given.FuzzPods, "fuzz-pods", suites.DefaultFuzzPods, "`N` random pods, in the test fuzzed-pods")

@@ -44,7 +44,7 @@ func imagesListCommand() *cobra.Command {
 			}
 			out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(out, "NAME\tLANGUAGE\tLIBRARY\tMINIMUM\tOS\tIMAGE")
-			for _, w := range workloads.Catalogue() {
+			for _, w := range workloads.All() {
 				fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", w.Name, w.Language, w.Library, orDash(w.Minimum), strings.Join(w.OS, ","), howMade(w, set))
 			}
 			return out.Flush()
@@ -57,14 +57,14 @@ func imagesListCommand() *cobra.Command {
 // howMade says how a workload's image comes about, and why it does not.
 func howMade(w workloads.Workload, versions workloads.Versions) string {
 	switch err := w.Available(versions); {
-	case errors.Is(err, workloads.ErrUnavailable) && w.Image != "":
-		return "not here: fetch it by wi-e2e images pull " + w.Name + " (" + w.Image + ")"
+	case errors.Is(err, workloads.ErrUnavailable) && w.Published() != "":
+		return "not here: fetch it by wi-e2e images pull " + w.Name + " (" + w.Published() + ")"
 	case errors.Is(err, workloads.ErrUnavailable):
 		return "not here: build it by wi-e2e images build " + w.Name + " --engine docker|podman|buildah"
 	case err != nil:
 		return "none: " + err.Error()
-	case w.Image != "":
-		return "kept, " + w.Image
+	case w.Published() != "":
+		return "kept, " + w.Published()
 	case versions == workloads.Newest && w.Kept():
 		return "kept, built by its Containerfile"
 	case w.Containerfile:
@@ -230,7 +230,7 @@ func publishedWorkloads(_ *cobra.Command, names []string) error {
 		return fmt.Errorf("name a workload: see wi-e2e images list (%w)", errUsage)
 	}
 	for _, name := range names {
-		if w, err := workloads.Find(name); err == nil && w.Image == "" {
+		if w, err := workloads.Find(name); err == nil && w.Published() == "" {
 			return fmt.Errorf("nobody publishes the image of %s: it is built (%w)", name, errUsage)
 		}
 	}

@@ -104,7 +104,7 @@ func inSingleSpaces(table string) string {
 
 func TestListRequirementsRefusesWhatItCannotPrint(t *testing.T) {
 	for args, want := range map[string]string{
-		"--output html": `unknown output "html"`, "--coverage --output markdown": "coverage is printed as text", "--tier windows": `unknown tier "windows"`,
+		"--output html": `unknown output "html"`, "--coverage --output markdown": "coverage is printed as text", "--tier soak": `unknown tier "soak"`,
 	} {
 		cmd := listRequirementsCommand()
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true

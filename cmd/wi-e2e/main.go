@@ -84,7 +84,7 @@ It brings up a cluster or takes yours, installs the mutating webhook under test 
 one, checks every rule of the specification, and writes reports that a release can be gated on.
 
 Exit codes: 0 pass, 1 the subject failed, 2 usage or configuration, 3 environment or set-up,
-5 the clean-up left something behind, 130 interrupted.`,
+4 the gate refused, 5 the clean-up left something behind, 130 interrupted.`,
 		Example: `  wi-e2e run                                # everything, on a cluster made for it
   wi-e2e run --kubeconfig ~/.kube/config    # the webhook that is installed on your cluster
   wi-e2e list requirements                  # what is checked`,
@@ -95,7 +95,7 @@ Exit codes: 0 pass, 1 the subject failed, 2 usage or configuration, 3 environmen
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (%w)", err, errUsage) })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), diagnoseCommand(), imagesCommand(), selftestCommand(), versionCommand(),
+	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), diagnoseCommand(), doctorCommand(), imagesCommand(), selftestCommand(), matrixCommand(), reportCommand(), gateCommand(), gcCommand(), versionCommand(),
 		ask.Command(), reference.Command(mutants.WebhookFault), issuer.Command(mutants.IssuerFault), proxy.Command(mutants.ProxyFault), redirect.Command(mutants.InitFault), emulator.Command(), imds.Command(), probe.Command())
 	return root
 }

@@ -13,6 +13,7 @@ func TestRerunRepeatsTheCommandWithAnotherSelection(t *testing.T) {
 	for _, c := range []struct{ name, args, want string }{
 		{"no flags", "/x/wi-e2e run", "wi-e2e run --test a"},
 		{"a selection is replaced", "wi-e2e run --tier admission --test=b,c --requirement EXP-03 --keep", "wi-e2e run --keep --test a"},
+		{"the part that a shard or a language is goes too", "wi-e2e run --shard 1/3 --durations r.json --language go", "wi-e2e run --test a"},
 		{"the seed is drawn anew: order does not matter to one test", "wi-e2e run --seed 42", "wi-e2e run --test a"},
 		{"the subject stays", "wi-e2e run --subject helm --chart ./c --set=a=b", "wi-e2e run --subject helm --chart ./c --set=a=b --test a"},
 	} {

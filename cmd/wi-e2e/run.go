@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 func runCommand() *cobra.Command {
 	var flags configFlags
+	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the suites and write the reports",
@@ -33,12 +35,16 @@ configuration file, and that over the defaults.`,
   wi-e2e run --kubeconfig ~/.kube/config --context staging
   wi-e2e run --subject manifest --manifest azure-wi-webhook.yaml --image-archive webhook.tar
   wi-e2e run --subject helm --chart ./workload-identity-webhook --set replicaCount=1 --image-archive webhook.tar
-  wi-e2e cluster create dev && wi-e2e run --cluster dev`,
+  wi-e2e cluster create dev && wi-e2e run --cluster dev
+  wi-e2e run --provider aks --azure real --region westeurope --region northeurope --image-repository registry.example/wi-e2e --dry-run`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := flags.config(cmd)
 			if err != nil {
 				return err
+			}
+			if dryRun {
+				return printDryRun(config)
 			}
 			console := newConsole()
 			defer console.Close()
@@ -52,6 +58,9 @@ configuration file, and that over the defaults.`,
 			if err := printSummary(record, config); err != nil {
 				return err
 			}
+			if err := stepSummary(record); err != nil {
+				return err
+			}
 			if record.Verdict.ExitCode != reports.ExitPass {
 				return exitError(record.Verdict.ExitCode)
 			}
@@ -59,6 +68,7 @@ configuration file, and that over the defaults.`,
 		},
 	}
 	flags.register(cmd)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be made in Azure, and make nothing, for --provider aks")
 	return cmd
 }
 
@@ -76,7 +86,7 @@ func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 func printSummary(record *reports.Record, config runner.Config) error {
 	var files []string
-	for _, name := range []string{runner.RecordFile, runner.JUnitFile, runner.LogsDir} {
+	for _, name := range []string{runner.RecordFile, runner.HTMLFile, runner.JUnitFile, runner.LogsDir, runner.BundleDir} {
 		path := filepath.Join(config.Output, name)
 		if _, err := os.Stat(path); err == nil {
 			files = append(files, path)
@@ -91,6 +101,23 @@ func printSummary(record *reports.Record, config runner.Config) error {
 	return nil
 }
 
+// stepSummary shows the run on the page of a GitHub Actions job. Several steps of it may write to the same file.
+func stepSummary(record *reports.Record) error {
+	path := os.Getenv("GITHUB_STEP_SUMMARY")
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("write the step summary: %w", err)
+	}
+	_, err = f.Write(reports.Markdown(record))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write the step summary %s: %w", path, err)
+	}
+	return nil
+}
+
 // commandLine is how the user called the program, without its folder.
 func commandLine(args []string) []string {
 	line := slices.Clone(args)
@@ -100,7 +127,7 @@ func commandLine(args []string) []string {
 
 // rerun makes the command that repeats one test: the same command with another selection.
 func rerun(args []string) func(string) string {
-	selecting := []string{"--tier", "--test", "--requirement", "--seed"}
+	selecting := []string{"--tier", "--test", "--requirement", "--language", "--shard", "--durations", "--seed"}
 	var kept []string
 	line := commandLine(args)
 	for i := 0; i < len(line); i++ {

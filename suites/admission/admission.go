@@ -19,6 +19,7 @@ func Tests() []suites.Test {
 		expirationTests(),
 		skipTests(),
 		proxyTests(),
+		windowsTests(),
 		endpointTests(),
 		profileTests(),
 		fuzzTests(),

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/wi-e2e/wi-e2e/suites"
 )
@@ -80,11 +79,7 @@ var shapes = []variant{
 	}},
 	{"generateName", generateName},
 	{"hostNetwork", hostNetwork},
-	{"Windows", func(p *corev1.Pod) {
-		p.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
-		p.Spec.NodeSelector = map[string]string{corev1.LabelOSStable: "windows"}
-		p.Spec.SecurityContext = &corev1.PodSecurityContext{WindowsOptions: &corev1.WindowsSecurityContextOptions{RunAsUserName: ptr.To("ContainerUser")}}
-	}},
+	{"Windows", both(windowsOS, windowsSelector, windowsUser("ContainerUser"))},
 }
 
 func envClientID(ctx context.Context, t *suites.T) {

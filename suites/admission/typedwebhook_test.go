@@ -130,7 +130,8 @@ func (w *typedWebhook) patch(ctx context.Context, request *admissionv1.Admission
 }
 
 func (w *typedWebhook) mutate(pod *corev1.Pod, account map[string]string) error {
-	if pod.Annotations[suites.ProxyAnnotation] == "true" {
+	forWindows := pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows || pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
+	if pod.Annotations[suites.ProxyAnnotation] == "true" && !forWindows { // the reference refuses what this leaves out (WIN-04)
 		if err := w.injectProxy(pod); err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 // Ran is the evidence of a workload's result. Results and exchanges do not name each other; those of one program are alike.
 func Ran(t *suites.T, w workloads.Workload, r workloads.Result, seen []evidence.Entry) reports.Workload {
 	evidence := reports.Workload{
-		Name: w.Name, Language: w.Language, Library: w.Library, Version: r.Version, Credential: r.Credential, Image: t.Image(w.Name),
+		Name: w.Name, Language: w.Language, Library: w.Library, OS: w.Platform, Version: r.Version, Credential: r.Credential, Image: t.Image(w.Name),
 		SecretSHA256: r.SecretSHA256, TokenSeconds: r.Seconds.Token, SecretSeconds: r.Seconds.Secret,
 	}
 	if !r.OK {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/bundle"
 )
 
 // namespacesOnly is a cluster that creates namespaces and remembers who asked for which.
@@ -59,6 +61,7 @@ func newStage(t *testing.T, c cluster.Cluster, config Config) *stage {
 	s := &stage{run: r, cluster: c, env: &suites.Env{
 		Cluster: c, RunID: "r1", UserAgent: "wi-e2e/v1", KeepNamespaces: true, Record: func(string, string, string) error { return nil },
 	}}
+	s.bundles = bundle.NewWriter(filepath.Join(t.TempDir(), BundleDir), bundle.MaxFile, bundle.MaxAll, func() string { return "" })
 	if err := s.env.Connect(); err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,8 @@ const (
 	// propagationBudget is what a run waits for one credential unless it is told otherwise (EXC-08).
 	propagationBudget = 5 * time.Minute
 	secretName        = "canary"
+	// groupLifetime is longer than any run: a resource group that is older is nobody's.
+	groupLifetime = 24 * time.Hour
 )
 
 // azureStage is the Azure of a run, while it is being set up.
@@ -57,7 +59,7 @@ func (s *stage) checkAzure(ctx context.Context, selected []suites.Test) error {
 	if c.Azure.Mode != realAzure || !needs(selected, suites.AzureAvailable) {
 		return nil
 	}
-	if !c.usesExisting() && !c.publishesIssuer() {
+	if !c.usesExisting() && !c.usesAKS() && !c.publishesIssuer() {
 		return errors.New("the real Azure fetches the cluster's issuer over the internet, where that of a cluster which was made before is not: " +
 			"let the run make one, whose issuer it publishes (without --cluster and --reuse), or name a cluster whose issuer is public (--kubeconfig FILE)")
 	}
@@ -65,16 +67,23 @@ func (s *stage) checkAzure(ctx context.Context, selected []suites.Test) error {
 	if err != nil {
 		return err
 	}
+	if s.azure.credential == nil {
+		s.azure.credential, err = checkedCredential(ctx, cloud)
+	}
+	return err
+}
+
+// checkedCredential is one that the real Azure gives tokens for.
+func checkedCredential(ctx context.Context, cloud clouds.Cloud) (*azure.Credential, error) {
 	credential, err := azure.NewCredential(cloud, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := credential.Check(ctx); err != nil {
-		return err
-	}
-	s.azure.credential = credential
-	return nil
+	return credential, credential.Check(ctx)
 }
+
+// ledgerAzure is the place in the ledger of what is made in a cloud.
+func ledgerAzure(cloud clouds.Cloud) string { return "azure/" + cloud.Name }
 
 // bringUpAzure makes what the planned tests need of Azure: the emulator if it is that, a vault, and the identities that
 // trust the tests' service accounts. The vault gets its secret once the harness may set it, see awaitPropagation.
@@ -188,7 +197,7 @@ func (s *stage) azureOptions(ctx context.Context) (azure.Options, error) {
 		options.SubscriptionID, options.Location, options.Credential = r.config.Azure.SubscriptionID, r.config.Azure.Location, s.azure.credential
 		maps.Copy(options.Tags, r.config.Azure.Tags)
 		entry := func(kind, name string) ledger.Entry {
-			return ledger.Entry{Kind: kind, Cluster: "azure/" + options.Cloud.Name, Name: name}
+			return ledger.Entry{Kind: kind, Cluster: ledgerAzure(options.Cloud), Name: name}
 		}
 		options.Record = func(kind, name string) error { return r.ledger.Create(entry(kind, name)) }
 		options.Removed = func(kind, name string) error { return r.ledger.Removed(entry(kind, name)) }
@@ -304,7 +313,11 @@ func (s *stage) removeAzure(ctx context.Context) error {
 
 // azureTags tell whoever finds the resource group whose it is.
 func (r *run) azureTags() map[string]string {
-	return map[string]string{"creationTimestamp": r.record.Run.Started.Format(time.RFC3339), "jobName": "wi-e2e", "buildID": r.record.Run.ID}
+	started := r.record.Run.Started
+	return map[string]string{
+		azure.TagCreated: started.Format(time.RFC3339), azure.TagJob: azure.Job, azure.TagBuild: r.record.Run.ID,
+		azure.TagShutdown: started.Add(groupLifetime).Format(time.RFC3339),
+	}
 }
 
 // newSecret is the value that workloads read. Whoever finds it outside the vault has found a leak.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/clouds"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster/aks"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/existing"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/kind"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/local"
@@ -31,7 +32,7 @@ const ConfigKind = "RunConfig"
 
 // Providers and Subjects are the values that Config knows.
 var (
-	Providers = []string{"local", kind.Name, existing.Name}
+	Providers = []string{"local", kind.Name, aks.Name, existing.Name}
 	Subjects  = []string{"reference", "manifest", "helm", "preinstalled"}
 	// AzureModes are the values of AzureConfig.Mode.
 	AzureModes = []string{emulatedAzure, realAzure}
@@ -53,6 +54,10 @@ type Config struct {
 	Image     string           `json:"image,omitempty"`
 	Workloads WorkloadsConfig  `json:"workloads,omitempty"`
 	Select    suites.Selection `json:"select,omitempty"`
+	// Shard is "i/n": the i-th of n parts of the selected tests, balanced by what the tests of a record took (file Durations). All shards
+	// of a run need the same Seed and Durations.
+	Shard     string `json:"shard,omitempty"`
+	Durations string `json:"durations,omitempty"`
 	// Seed orders the tests, and makes the random pods; 0 draws one, which the record tells.
 	Seed int64 `json:"seed,omitempty"`
 	// Strict makes a violated SHOULD fail the run.
@@ -96,6 +101,8 @@ type ClusterConfig struct {
 	// PublishIssuer has the documents of a new cluster's issuer published on a static website, where Entra ID finds them. The real
 	// Azure needs it.
 	PublishIssuer bool `json:"publishIssuer,omitempty"`
+
+	AKS AKSConfig `json:"aks,omitzero"`
 }
 
 // WorkloadsConfig says which workloads to run, and how their images get to the cluster.
@@ -220,13 +227,13 @@ func (c *Config) Validate() error {
 		return usage("customTokenEndpoint needs annotationSuffix and audience")
 	case s.CustomTokenEndpoint != nil && s.kind(c) == "reference":
 		return usage("customTokenEndpoint tells about an installation that cannot tell itself; the reference can")
-	case c.usesExisting() && s.kind(c) == "reference":
+	case !c.ownNodes() && s.kind(c) == "reference":
 		return usage("the reference webhook's image cannot be put on a cluster that is not ours: choose --subject preinstalled, manifest or helm")
-	case c.usesExisting() && len(s.ImageArchives) > 0:
+	case !c.ownNodes() && len(s.ImageArchives) > 0:
 		return usage("image archives cannot be loaded into a cluster that is not ours: push the images to a registry that it can pull from")
-	case c.Image != "" && !c.usesExisting():
+	case c.Image != "" && c.ownNodes():
 		return usage("this binary's image is loaded into the cluster: naming another goes with a cluster that is not ours")
-	case c.Workloads.Repository != "" && !c.usesExisting():
+	case c.Workloads.Repository != "" && c.ownNodes():
 		return usage("images are loaded into the cluster: a repository for them goes with a cluster that is not ours")
 	case c.Workloads.SDKVersions != "" && !slices.Contains(workloads.AllVersions, c.Workloads.SDKVersions):
 		return usage("unknown SDK versions %q (there are: %s)", c.Workloads.SDKVersions, joinVersions())
@@ -236,8 +243,16 @@ func (c *Config) Validate() error {
 		return usage("tests cannot be repeated %d times", c.Repeat)
 	case c.FuzzPods < 0:
 		return usage("there cannot be %d random pods", c.FuzzPods)
+	case c.Durations != "" && c.Shard == "":
+		return usage("durations balance shards: they go with --shard i/n")
 	case c.Waivers.Strict != nil && c.Waivers.File == "":
 		return usage("strictness about waivers goes with a file of them: --waivers FILE")
+	}
+	if err := c.validateAKS(); err != nil {
+		return err
+	}
+	if _, err := c.shard(); err != nil {
+		return &UsageError{err}
 	}
 	if err := c.Azure.validate(); err != nil {
 		return err
@@ -286,7 +301,7 @@ func (c *Config) usesExisting() bool {
 
 // publishesIssuer says whether the cluster is made with an issuer that the run publishes.
 func (c *Config) publishesIssuer() bool {
-	return c.Cluster.PublishIssuer || c.Azure.Mode == realAzure && !c.usesExisting() && c.Cluster.Name == "" && !c.Cluster.Reuse
+	return c.Cluster.PublishIssuer || c.Azure.Mode == realAzure && !c.usesExisting() && !c.usesAKS() && c.Cluster.Name == "" && !c.Cluster.Reuse
 }
 
 // kind is the subject's kind, chosen where the user did not.
@@ -294,7 +309,7 @@ func (s SubjectConfig) kind(c *Config) string {
 	switch {
 	case s.Kind != "":
 		return s.Kind
-	case c.usesExisting():
+	case c.usesExisting(), c.usesAKS():
 		return "preinstalled"
 	default:
 		return "reference"
@@ -371,7 +386,7 @@ func (c *Config) prepareOutput() (string, error) {
 		return "", usage("make the output directory: %w", err)
 	}
 	// Reports of an earlier run must not be taken for this one's.
-	for _, name := range []string{RecordFile, JUnitFile, LogsDir} {
+	for _, name := range []string{RecordFile, JUnitFile, HTMLFile, LogsDir, BundleDir} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return "", usage("clear the output directory: %w", err)
 		}

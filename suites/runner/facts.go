@@ -15,11 +15,12 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites/exchange"
 	"github.com/wi-e2e/wi-e2e/suites/issuer"
 	"github.com/wi-e2e/wi-e2e/suites/proxy"
+	"github.com/wi-e2e/wi-e2e/suites/windows"
 )
 
 // Tests are the tests of all tiers.
 func Tests() []suites.Test {
-	return slices.Concat(admission.Tests(), exchange.Tests(), proxy.Tests(), issuer.Tests())
+	return slices.Concat(admission.Tests(), exchange.Tests(), proxy.Tests(), windows.Tests(), issuer.Tests())
 }
 
 // needs says whether one of the tests does.
@@ -49,7 +50,7 @@ func factsOf(config Config, c cluster.Cluster, in *subject.Installed, seen repor
 	add(in.CustomTokenEndpoint == nil, suites.NoCustomTokenEndpoint)
 	add(seen.Nodes > 0, suites.Nodes)
 	add(nativeSidecar(seen.Kubernetes, in.Profile), suites.NativeSidecar)
-	add(seen.Nodes > 0 && !config.usesExisting(), suites.EmulatedIMDS)
+	add(seen.Nodes > 0 && config.ownNodes(), suites.EmulatedIMDS)
 	config.addImages(&facts)
 	return facts
 }
@@ -62,7 +63,7 @@ func nativeSidecar(kubernetes string, profile subject.Profile) bool {
 
 // addImages adds the images that can be put on the cluster, and the Azure, whose emulator is one of them.
 func (c *Config) addImages(facts *suites.Facts) {
-	placed := !c.usesExisting() || c.Workloads.Repository != ""
+	placed := c.ownNodes() || c.Workloads.Repository != ""
 	self := placed || c.Image != ""
 	if self {
 		facts.Capabilities = append(facts.Capabilities, suites.SelfImage)
@@ -71,7 +72,7 @@ func (c *Config) addImages(facts *suites.Facts) {
 		facts.Capabilities = append(facts.Capabilities, suites.AzureAvailable)
 	}
 	facts.Missing = map[suites.Capability]reports.Skipped{}
-	for _, w := range workloads.Catalogue() {
+	for _, w := range workloads.All() {
 		image := suites.WorkloadImage(w.Name)
 		reason, why := suites.ImageUnavailable, ""
 		switch err := w.Available(c.Workloads.versions()); {
@@ -79,6 +80,8 @@ func (c *Config) addImages(facts *suites.Facts) {
 			why = "images cannot be put on a cluster that is not ours: name a repository to push them to (--image-repository)"
 		case errors.Is(err, workloads.ErrNoMinimum):
 			reason, why = suites.NoMinimumVersion, err.Error()
+		case w.ForWindowsNodes() && c.Azure.Mode != realAzure:
+			why = "programs on Windows trust what their machine does, which an image cannot add the emulator to: use --azure real"
 		case err != nil:
 			why = err.Error()
 		default:
@@ -94,7 +97,10 @@ func (c *Config) addImages(facts *suites.Facts) {
 func (c *Config) ExpectedFacts() suites.Facts {
 	facts := suites.Facts{Capabilities: []suites.Capability{suites.SubjectPods}, Profile: subject.Latest}
 	if !c.usesExisting() {
-		facts.Capabilities = append(facts.Capabilities, suites.KnownIssuer, suites.ControlPlaneAccess)
+		facts.Capabilities = append(facts.Capabilities, suites.KnownIssuer)
+	}
+	if !c.usesExisting() && !c.usesAKS() {
+		facts.Capabilities = append(facts.Capabilities, suites.ControlPlaneAccess)
 	}
 	if c.Azure.Mode == realAzure || c.publishesIssuer() {
 		facts.Capabilities = append(facts.Capabilities, suites.PublicIssuer)
@@ -105,10 +111,10 @@ func (c *Config) ExpectedFacts() suites.Facts {
 		facts.Capabilities = append(facts.Capabilities, suites.NoCustomTokenEndpoint)
 	}
 	facts.Capabilities = append(facts.Capabilities, suites.Nodes)
-	if !c.usesExisting() {
+	if c.ownNodes() {
 		facts.Capabilities = append(facts.Capabilities, suites.EmulatedIMDS)
 	}
-	if !c.usesExisting() || c.Azure.Mode == realAzure {
+	if c.ownNodes() || c.Azure.Mode == realAzure {
 		facts.Capabilities = append(facts.Capabilities, suites.ProxyImage)
 	}
 	c.addImages(&facts)
@@ -127,9 +133,10 @@ func Plan(config Config) (*suites.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	selected, err := suites.Select(config.Select, catalogue, Tests())
+	selected, part, err := config.selectTests(catalogue)
 	if err != nil {
-		return nil, &UsageError{err}
+		return nil, err
 	}
-	return suites.NewPlan(selected, catalogue, config.ExpectedFacts(), config.Seed)
+	plan, err := suites.NewPlan(selected, catalogue, config.ExpectedFacts(), config.Seed)
+	return plan.Of(part), err
 }

@@ -68,7 +68,7 @@ func TestExpectedFactsSayWhichImagesThereAreAndWhyNotOthers(t *testing.T) {
 			if diff := cmp.Diff(c.images, got); diff != "" {
 				t.Errorf("reasons (-want +got):\n%s", diff)
 			}
-			for _, w := range workloads.Catalogue() {
+			for _, w := range workloads.All() {
 				image := suites.WorkloadImage(w.Name)
 				if why, missing := facts.Missing[image]; missing == has(image) || missing && (why.Reason == "" || why.Text == "") {
 					t.Errorf("%s: there %t, missing %t: %+v", w.Name, has(image), missing, why)
@@ -87,6 +87,8 @@ func TestExpectedFactsNameTheWayOut(t *testing.T) {
 	}{
 		{"of a cluster that is not ours", "go-msal", Config{Cluster: ClusterConfig{Kubeconfig: "x"}}, "--image-repository"},
 		{"of an image that is not kept", "upstream-msal-go", Config{}, "wi-e2e images list"},
+		{"of an image for Windows, which trusts no emulator", "go-azidentity-ltsc2022", Config{}, "--azure real"},
+		{"of one that is not kept", "go-azidentity-ltsc2022", Config{Azure: AzureConfig{Mode: realAzure}}, "wi-e2e images list"},
 		{"of versions that are nowhere", "dotnet-azidentity", Config{Workloads: WorkloadsConfig{SDKVersions: workloads.Minimum}}, "NuGet"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -27,7 +27,7 @@ func (s *stage) findProxy(ctx context.Context, facts *suites.Facts) error {
 		facts.Capabilities = append(facts.Capabilities, suites.ProxyImage) // whose certificate is a public one
 		return nil
 	}
-	if s.run.config.usesExisting() {
+	if !s.run.config.ownNodes() {
 		return nil
 	}
 	ref, err := s.injectedProxy(ctx)

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulated"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster/kind"
 	"github.com/wi-e2e/wi-e2e/fixtures/imds"
@@ -23,7 +24,9 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/reports/html"
 	"github.com/wi-e2e/wi-e2e/suites"
+	"github.com/wi-e2e/wi-e2e/suites/bundle"
 	"github.com/wi-e2e/wi-e2e/suites/waivers"
 )
 
@@ -31,7 +34,9 @@ import (
 const (
 	RecordFile = "record.json"
 	JUnitFile  = "junit.xml"
+	HTMLFile   = "report.html"
 	LogsDir    = "cluster-logs"
+	BundleDir  = "bundle"
 )
 
 // Bounds of the removal of what a run made, also of an interrupted one. Azure takes minutes to delete a resource group.
@@ -80,9 +85,9 @@ func Run(ctx context.Context, config Config, options Options) (*reports.Record, 
 	if err != nil {
 		return nil, err
 	}
-	selected, err := suites.Select(config.Select, catalogue, Tests())
+	selected, part, err := config.selectTests(catalogue)
 	if err != nil {
-		return nil, &UsageError{err}
+		return nil, err
 	}
 	var known *waivers.Waivers
 	if file := config.Waivers.File; file != "" {
@@ -110,19 +115,26 @@ func Run(ctx context.Context, config Config, options Options) (*reports.Record, 
 			Run: reports.Run{ID: id, Version: options.Version, Command: options.Command, Seed: config.Seed, Started: time.Now().UTC()},
 		},
 	}
+	if config.Shard != "" {
+		r.record.Run.Shard = shardOf(config, selected)
+	}
 	if r.options.Build == nil {
 		r.options.Build = workloads.Build
 	}
-	r.observer.RunStarted(
+	facts := []string{
 		fmt.Sprintf("wi-e2e %s, run %s, seed %d", options.Version, id, config.Seed),
-		fmt.Sprintf("%d tests selected, reports go to %s", len(selected), output),
-	)
-	r.walk(ctx, selected)
+		fmt.Sprintf("%d tests selected%s, reports go to %s", len(selected), ofShard(config, part), output),
+	}
+	if config.usesAKS() {
+		facts = append(facts, config.Cluster.AKS.cost())
+	}
+	r.observer.RunStarted(facts...)
+	r.walk(ctx, selected, part)
 	return r.record, nil
 }
 
-// walk goes down the road. A phase that breaks ends it, except for the clean-up and the record.
-func (r *run) walk(ctx context.Context, selected []suites.Test) {
+// walk goes down the road with a part of the selected tests. A phase that breaks ends it, except for the clean-up and the record.
+func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
 	dir, err := ledger.Dir()
 	if err == nil {
 		r.ledger, err = ledger.Open(dir, r.record.Run.ID)
@@ -135,14 +147,22 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 
 	underTest := r.config.subject()
 	s := &stage{run: r, subject: underTest}
+	s.bundles = bundle.NewWriter(filepath.Join(r.output, BundleDir), bundle.MaxFile, bundle.MaxAll, func() string { return s.azure.secret })
+	ctx, stop := r.config.withinBudget(ctx)
+	defer stop()
 	err = r.phase(ctx, "check input", func(ctx context.Context) error {
 		var err error
-		if s.provider, s.why, err = r.config.provider(ctx); err != nil {
+		if r.config.usesAKS() {
+			s.provider, s.why, err = s.openAKS(ctx)
+		} else {
+			s.provider, s.why, err = r.config.provider(ctx)
+		}
+		if err != nil {
 			return err
 		}
 		r.note("cluster: " + s.provider.Name() + ", " + s.why)
 		r.note("subject: " + underTest.Kind())
-		if err := s.checkAzure(ctx, selected); err != nil {
+		if err := s.checkAzure(ctx, part); err != nil {
 			return err
 		}
 		return underTest.Prepare(ctx)
@@ -160,6 +180,8 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 	if err == nil {
 		err = r.phase(ctx, "plan", func(ctx context.Context) error {
 			facts := factsOf(r.config, s.cluster, s.installed, r.record.Cluster)
+			facts.Capabilities = append(facts.Capabilities, s.windows...)
+			facts.Capabilities = append(facts.Capabilities, s.windowsToCome()...)
 			if needs(selected, suites.ProxyImage) {
 				if err := s.findProxy(ctx, &facts); err != nil {
 					return err
@@ -169,7 +191,9 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 			for _, c := range facts.Capabilities {
 				r.record.Cluster.Capabilities = append(r.record.Cluster.Capabilities, string(c))
 			}
+			// The whole is planned: a shard may have nothing to run, all of them together have to.
 			plan, err = suites.NewPlan(selected, r.catalogue, facts, r.record.Run.Seed)
+			plan = plan.Of(part)
 			return err
 		})
 	}
@@ -190,13 +214,16 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 		if ctx.Err() == nil {
 			_ = r.phase(ctx, "cluster health", s.cluster.Health)
 		}
+		if ctx.Err() == nil && r.config.Cluster.AKS.Upgrade {
+			_ = r.phase(ctx, "upgrade", s.upgrade)
+		}
 	}
 	if plan != nil && r.waivers != nil {
 		r.judgeWaivers()
 	}
 	if plan != nil {
 		guardAgainstVacuity(r.record, plan, r.catalogue)
-		namePrograms(r.record, plan, workloads.Catalogue())
+		namePrograms(r.record, plan, workloads.All())
 	}
 	r.finish(ctx) // the record is on the disk before the clean-up, which may be killed
 
@@ -211,6 +238,9 @@ func (r *run) walk(ctx context.Context, selected []suites.Test) {
 			s.exportLogs(ctx)
 		}
 		s.cleanUp(ctx)
+	}
+	if err := s.closeAKS(); err != nil {
+		r.broken("emulated Azure", err)
 	}
 	if !r.config.Cluster.Keep {
 		for _, e := range r.ledger.Outstanding() {
@@ -257,7 +287,7 @@ func (r *run) note(text string) {
 // finish judges and saves the record.
 func (r *run) finish(ctx context.Context) {
 	r.interrupted = r.interrupted || errors.Is(ctx.Err(), context.Canceled)
-	r.record.Verdict = verdict(r.record, r.interrupted, r.leaked)
+	r.record.Verdict = r.record.Judge(r.interrupted, r.leaked)
 	r.save()
 }
 
@@ -269,12 +299,13 @@ func (r *run) save() {
 	err := errors.Join(
 		r.record.Save(filepath.Join(r.output, RecordFile)),
 		reports.WriteJUnit(filepath.Join(r.output, JUnitFile), r.record),
+		html.Write(filepath.Join(r.output, HTMLFile), r.record),
 	)
 	if err != nil {
 		r.record.Phases = append(r.record.Phases, reports.Phase{
 			Name: "reports", Status: reports.Error, Started: time.Now().UTC(), Message: err.Error(),
 		})
-		r.record.Verdict = verdict(r.record, r.interrupted, r.leaked)
+		r.record.Verdict = r.record.Judge(r.interrupted, r.leaked)
 	}
 }
 
@@ -285,13 +316,17 @@ type stage struct {
 	why       string
 	cluster   cluster.Cluster
 	subject   subject.Subject
+	bundles   *bundle.Writer
 	started   bool // the subject's installation was begun
 	installed *subject.Installed
-	self      namedImage // of the running binary, once somebody has asked for it
+	windows   []suites.Capability // that its nodes with Windows are
+	self      namedImage          // of the running binary, once somebody has asked for it
 	env       *suites.Env
 	azure     azureStage
 	proxy     *proxyImage // nil unless it is to be made to trust the emulator
 	imds      *imds.IMDS
+	// aksEmulator is the Azure that emulated clusters of AKS are made in.
+	aksEmulator *emulated.Emulator
 	// imdsApplier made imds.
 	imdsApplier *objects.Applier
 }
@@ -338,8 +373,9 @@ func (s *stage) describe(ctx context.Context) error {
 	}
 	s.env = &suites.Env{
 		Cluster: s.cluster, RunID: r.record.Run.ID, UserAgent: "wi-e2e/" + r.options.Version, Strict: r.config.Strict,
-		Fuzz:   suites.Fuzz{Seed: r.config.Seed, Pods: r.config.FuzzPods},
-		Record: r.recordCreate, KeepNamespaces: r.keepNamespaces(), MinimumSDKs: r.config.Workloads.SDKVersions == workloads.Minimum,
+		Fuzz:      suites.Fuzz{Seed: r.config.Seed, Pods: r.config.FuzzPods},
+		NotPassed: s.keepBundle,
+		Record:    r.recordCreate, KeepNamespaces: r.keepNamespaces(), MinimumSDKs: r.config.Workloads.SDKVersions == workloads.Minimum,
 	}
 	if r.config.Azure.Mode == realAzure {
 		s.env.RelyingParty = onTheInternet()
@@ -359,6 +395,7 @@ func (s *stage) describe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the nodes of cluster %s: %w", s.cluster.Name(), err)
 	}
+	s.windows = windowsNodes(nodes.Items)
 	rc := &r.record.Cluster
 	rc.Name, rc.Kubernetes, rc.Nodes, rc.Issuer = s.cluster.Name(), version.GitVersion, len(nodes.Items), s.cluster.Issuer()
 	r.note(fmt.Sprintf("Kubernetes %s, nodes: %d", version.GitVersion, len(nodes.Items)))

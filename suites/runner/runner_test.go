@@ -70,7 +70,7 @@ func TestValidateConfig(t *testing.T) {
 		err    string
 	}{
 		{"nothing set", Config{}, ""},
-		{"an unknown provider", Config{Cluster: ClusterConfig{Provider: "gke"}}, `unknown provider "gke" (there are: local, kind, existing)`},
+		{"an unknown provider", Config{Cluster: ClusterConfig{Provider: "gke"}}, `unknown provider "gke" (there are: local, kind, aks, existing)`},
 		{"an unknown subject", Config{Subject: SubjectConfig{Kind: "oci"}}, `unknown subject "oci"`},
 		{"local with a kubeconfig", Config{Cluster: ClusterConfig{Provider: "local", Kubeconfig: "x"}}, "leave one of them out"},
 		{"kind with a kubeconfig", Config{Cluster: ClusterConfig{Provider: "kind", Kubeconfig: "x"}}, "the provider is kind: leave one of them out"},
@@ -177,7 +177,7 @@ func TestVerdict(t *testing.T) {
 		{"interrupted", reports.Record{Tests: []reports.Test{test(reports.Pass)}}, true, nil, reports.Error, 130},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := verdict(&c.record, c.interrupted, c.leaked)
+			got := c.record.Judge(c.interrupted, c.leaked)
 			if got.Status != c.status || got.ExitCode != c.code || got.Reason == "" {
 				t.Errorf("got %+v, want %s and exit code %d", got, c.status, c.code)
 			}

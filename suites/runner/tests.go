@@ -2,11 +2,10 @@ package runner
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
@@ -23,7 +22,7 @@ const (
 const parallelPrograms = 6
 
 func parallel(tier suites.Tier) int {
-	if tier == suites.Exchange || tier == suites.Proxy {
+	if tier == suites.Exchange || tier == suites.Proxy || tier == suites.Windows {
 		return parallelPrograms
 	}
 	return parallelTests
@@ -42,6 +41,11 @@ func (r *run) runTests(ctx context.Context, s *stage, plan *suites.Plan) {
 		if len(planned) == 0 || ctx.Err() != nil {
 			continue
 		}
+		if tier == suites.Windows && r.config.Cluster.AKS.WindowsNodes {
+			if err := r.phase(ctx, "windows nodes", s.awaitWindows); err != nil {
+				continue // the guard against vacuity tells what was not run
+			}
+		}
 		if slices.ContainsFunc(planned, func(p suites.Planned) bool { return p.Skip == nil && len(p.Test.Trust) > 0 }) {
 			err := r.phase(ctx, "propagation", func(ctx context.Context) error { return s.awaitPropagation(ctx, planned) })
 			if err != nil {
@@ -53,6 +57,9 @@ func (r *run) runTests(ctx context.Context, s *stage, plan *suites.Plan) {
 				return s.attempt(ctx, test, n, slots)
 			})
 			r.record.Tests = append(r.record.Tests, results...)
+			if s.bundles.Full() {
+				r.note("the failure bundles have reached their size: some of them are missing or not whole")
+			}
 			return nil
 		})
 	}
@@ -130,106 +137,36 @@ func guardAgainstVacuity(record *reports.Record, plan *suites.Plan, catalogue []
 	}
 	for _, q := range catalogue {
 		if q.Pending != "" {
-			record.Untested = append(record.Untested, reports.Untested{ID: q.ID, Part: q.PendingPart, Issue: q.Pending})
+			record.Untested = append(record.Untested, reports.Untested{
+				ID: q.ID, Part: q.PendingPart, Issue: q.Pending, Section: q.Section, Level: string(q.Level), Statement: q.Statement,
+			})
 			if q.PendingPart == "" {
 				continue
 			}
 		}
-		result := reports.Requirement{ID: q.ID, Level: string(q.Level), Statement: q.Statement, Source: q.Source, Status: reports.Skip}
-		runnable := false
-		for _, t := range record.Tests {
-			if !slices.Contains(t.Requirements, q.ID) {
-				continue
-			}
-			status, cases := t.Of(q.ID)
-			result.Tests = append(result.Tests, t.ID)
-			result.Status = reports.Worst(result.Status, status)
-			result.Cases += cases
-			runnable = runnable || t.Status != reports.Skip
+		result := reports.Requirement{
+			ID: q.ID, Section: q.Section, Level: string(q.Level), Statement: q.Statement, Source: q.Source,
 		}
+		result.Status, result.Tests, result.Cases = record.Fared(q.ID)
 		if len(result.Tests) == 0 {
 			continue // not selected
-		}
-		if runnable && result.Cases == 0 {
-			result.Status = reports.Error
 		}
 		record.Requirements = append(record.Requirements, result)
 	}
 }
 
-// verdict judges the record. interrupted says that the user ended the run, leaked what the clean-up left behind.
-func verdict(record *reports.Record, interrupted bool, leaked []string) reports.Verdict {
-	status := reports.Skip
-	for _, p := range record.Phases {
-		status = reports.Worst(status, p.Status)
-	}
-	executed, cases, waived, failed := 0, 0, 0, 0
-	byStatus := map[reports.Status]int{}
-	for _, t := range record.Tests {
-		status = reports.Worst(status, t.Status)
-		byStatus[t.Status]++
-		if len(t.Cases) > 0 {
-			executed++
-			cases += len(t.Cases)
+// namePrograms writes into the record which programs of the catalogue the tests take: one that was skipped has no other trace of them.
+func namePrograms(record *reports.Record, plan *suites.Plan, catalogue []workloads.Workload) {
+	for i := range record.Tests {
+		t := &record.Tests[i]
+		p := slices.IndexFunc(plan.Tests, func(p suites.Planned) bool { return p.Test.ID == t.ID })
+		if p < 0 {
+			continue
 		}
-		if t.SubjectFailed() {
-			failed++
+		for _, w := range catalogue {
+			if slices.Contains(plan.Tests[p].Test.Needs, suites.WorkloadImage(w.Name)) {
+				t.Programs = append(t.Programs, reports.Program{Name: w.Name, Language: w.Language, Library: w.Library, OS: w.Platform})
+			}
 		}
 	}
-	for _, w := range record.Waivers {
-		waived += w.Findings
-	}
-	decided := 0
-	for _, q := range record.Requirements {
-		status = reports.Worst(status, q.Status)
-		if q.Status != reports.Skip {
-			decided++
-		}
-	}
-	v := reports.Verdict{Status: status}
-	switch {
-	case interrupted:
-		v.Status, v.ExitCode, v.Reason = reports.Error, reports.ExitInterrupted, fmt.Sprintf("interrupted after %d tests", executed)
-	case len(leaked) > 0:
-		v.Status, v.ExitCode = reports.Error, reports.ExitLeaked
-		v.Reason = "the clean-up left behind: " + strings.Join(leaked, ", ")
-	case status == reports.Error:
-		v.ExitCode, v.Reason = reports.ExitEnvironment, errorReason(record, byStatus)
-	case executed == 0:
-		v.Status, v.ExitCode, v.Reason = reports.Error, reports.ExitEnvironment, "no test was executed"
-	case failed > 0:
-		v.ExitCode, v.Reason = reports.ExitFailed, fmt.Sprintf("%d of %d tests failed: the subject does not conform", failed, executed)
-		if n := byStatus[reports.Flake]; n > 0 {
-			v.Reason += fmt.Sprintf(" (%d flaky: not in every attempt)", n)
-		}
-	case status == reports.Fail:
-		v.ExitCode, v.Reason = reports.ExitFailed, "the subject conforms, but the waivers do not hold"
-	default:
-		v.ExitCode = reports.ExitPass
-		v.Reason = fmt.Sprintf("%d tests with %d cases, %d requirements", executed, cases, decided)
-		if n := byStatus[reports.Warn]; n > 0 {
-			v.Reason += fmt.Sprintf(", %d with warnings", n)
-		}
-		if waived > 0 {
-			v.Reason += fmt.Sprintf(", %d findings waived", waived)
-		}
-		if n := byStatus[reports.Flake]; n > 0 {
-			v.Reason += fmt.Sprintf(", %d flaky", n)
-		}
-	}
-	return v
-}
-
-// errorReason names what broke first.
-func errorReason(record *reports.Record, byStatus map[reports.Status]int) string {
-	for _, p := range record.Phases {
-		if p.Status == reports.Error {
-			return fmt.Sprintf("phase %q broke, so the subject is not judged", p.Name)
-		}
-	}
-	reason := fmt.Sprintf("%d tests broke, so they say nothing about the subject", byStatus[reports.Error])
-	if n := byStatus[reports.Fail]; n > 0 {
-		reason += fmt.Sprintf("; %d tests failed", n)
-	}
-	return reason
 }

@@ -67,7 +67,7 @@ func TestWaiversAreHeldToTheRun(t *testing.T) {
 			if phase.Message != "" && !strings.HasPrefix(phase.Message, file+" entry 1 (test asks): ") {
 				t.Errorf("the message %q does not name the entry", phase.Message)
 			}
-			if got := verdict(r.record, false, nil); got.ExitCode != c.code {
+			if got := r.record.Judge(false, nil); got.ExitCode != c.code {
 				t.Errorf("verdict %+v, want exit code %d", got, c.code)
 			}
 			if len(r.record.Waivers) != 1 {

@@ -74,7 +74,7 @@ func (n *Node) program(c corev1.Container) Program {
 		}
 		return nil
 	}
-	for _, w := range workloads.Catalogue() {
+	for _, w := range workloads.All() {
 		if ImageOf(w.Name) == c.Image {
 			return func(ctx context.Context, c *Container) int32 { return n.workload(ctx, c, w) }
 		}

@@ -115,6 +115,9 @@ func (n *Node) try(ctx context.Context, c *Container, w workloads.Workload, a wo
 		a.Credential = managed
 	}
 	asks := w.Migrates || a.Credential == managed
+	if w.Of != "" {
+		a.TokenFile = posixPath(cmp.Or(a.TokenFile, c.Env[suites.TokenFileVariable]))
+	}
 	r := workloads.Result{
 		Language: w.Language, Library: w.Library, Version: sdkVersion, Credential: credentialTypes[a.Credential],
 		ClientID: cmp.Or(a.ClientID, c.Env[suites.ClientIDVariable]),
@@ -173,6 +176,11 @@ func (n *Node) readSecret(ctx context.Context, c *Container, a workloads.Attempt
 		return goworkload.StageSecret, "", err
 	}
 	return "", *secret.Value, nil
+}
+
+// posixPath is where a program for Windows finds a path in its container, which is the drive C:.
+func posixPath(path string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(path, "C:"), `\`, "/")
 }
 
 // uncached has Azure Identity not look into its cache of managed identities' tokens, which all workloads of this process share.

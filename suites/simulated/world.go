@@ -97,7 +97,7 @@ func (w *World) furnish(ctx context.Context, tests []suites.Test) error {
 		RelyingParty: w.API.server.Client(),
 		IMDS:         w.Network.env(),
 	}
-	for _, workload := range workloads.Catalogue() {
+	for _, workload := range workloads.All() {
 		w.Env.Images[workload.Name] = ImageOf(workload.Name)
 	}
 	if err := w.Env.Connect(); err != nil {
