@@ -92,13 +92,21 @@ type podNetwork struct {
 	listening map[*Container]chan struct{} // of proxies
 }
 
+// newServer keeps to itself what a server says of connections: faults break them on purpose.
+func newServer(handler http.Handler) *httptest.Server {
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.Start()
+	return server
+}
+
 // network of a container's pod.
 func (n *Network) network(c *Container) *podNetwork {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	pod := n.pods[c.Pod.UID]
 	if pod == nil {
-		metadata := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		metadata := newServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			r.RemoteAddr = c.Pod.IP + ":40000"
 			n.service.ServeHTTP(rw, r)
 		}))
@@ -151,7 +159,7 @@ func (n *Network) proxy(ctx context.Context, c *Container) int32 {
 	if err != nil {
 		return fail(c, err)
 	}
-	server := httptest.NewServer(handler)
+	server := newServer(handler)
 	defer server.Close()
 	pod := n.network(c)
 	n.mu.Lock()
