@@ -8,7 +8,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 )
@@ -25,14 +24,7 @@ func TestTheDoctorNamesWhatIsWrong(t *testing.T) {
 	if got := wiE2E(t, "run", "--cluster", "doctor", "--keep", "--test", "issuer-discovery", "--output", t.TempDir()); got.code != 0 {
 		t.Fatalf("install the reference: %s", got.stdout)
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kube, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kube := kubeClient(t, kubeconfig)
 	const (
 		notPublic   = "warning issuer-not-public" // true of every cluster of wi-e2e's
 		unreachable = "error webhook-unreachable"
