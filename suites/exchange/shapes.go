@@ -3,14 +3,12 @@ package exchange
 import (
 	"context"
 
-	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
-	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/programs"
 )
@@ -48,33 +46,7 @@ func shapes(ctx context.Context, t *suites.T) {
 		})
 	})
 	t.Case(ctx, "a Deployment, whose containers read again and again", func(ctx context.Context, t *suites.T) {
-		template := podTemplate(ctx, t, "deployment")
-		template.Spec.RestartPolicy = corev1.RestartPolicyAlways
-		for i := range template.Spec.Containers {
-			c := &template.Spec.Containers[i]
-			c.Env = append(c.Env, corev1.EnvVar{Name: "WORKLOAD_INTERVAL", Value: "1"})
-		}
-		deployment := &appsv1.Deployment{
-			ObjectMeta: metav1.ObjectMeta{Name: "deployment"},
-			Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "deployment"}}, Template: template},
-		}
-		_, err := t.Kube().AppsV1().Deployments(t.Namespace(ctx)).Create(ctx, deployment, metav1.CreateOptions{})
-		t.Must(err, "create deployment %s", deployment.Name)
-		pod, err := pods.AwaitReady(ctx, t.Kube(), t.Namespace(ctx), "app=deployment")
-		t.Must(err, "start deployment %s", deployment.Name)
-		for _, c := range template.Spec.Containers {
-			var results []workloads.Result
-			err := pods.AwaitLog(ctx, t.Kube(), t.Namespace(ctx), pod, c.Name, func(line []byte) bool {
-				if parsed, err := workloads.Parse(line); err == nil {
-					results = append(results, parsed...)
-				}
-				return len(results) == 2
-			})
-			t.Must(err, "wait for results")
-			for _, r := range results {
-				programs.HasRead(t, "container "+c.Name, r, t.Identity(app, reader).ClientID)
-			}
-		}
+		programs.ReadAgain(ctx, t, twoPrograms(ctx, t), t.Identity(app, reader).ClientID)
 	})
 }
 
@@ -93,11 +65,15 @@ func jobSpec(ctx context.Context, t *suites.T) batchv1.JobSpec {
 	return batchv1.JobSpec{BackoffLimit: ptr.To(int32(0)), Template: podTemplate(ctx, t, "job")}
 }
 
-// podTemplate is of two workloads in different languages.
 func podTemplate(ctx context.Context, t *suites.T, label string) corev1.PodTemplateSpec {
-	pod := programs.Pod(ctx, t, "", app, programs.New(t, "app", sample), programs.New(t, "neighbour", neighbour))
+	pod := twoPrograms(ctx, t)
 	pod.Labels["app"] = label
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels}, Spec: pod.Spec}
+}
+
+// twoPrograms are two workloads in different languages.
+func twoPrograms(ctx context.Context, t *suites.T) *corev1.Pod {
+	return programs.Pod(ctx, t, "", app, programs.New(t, "app", sample), programs.New(t, "neighbour", neighbour))
 }
 
 func names(containers []corev1.Container) []string {

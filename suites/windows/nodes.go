@@ -6,11 +6,8 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/programs"
@@ -41,7 +38,7 @@ func nodeTests() []suites.Test {
 				Body: func(ctx context.Context, t *suites.T) { readOnWindows(ctx, t, w, build) },
 			})
 		}
-		// Go's can be made anywhere, .NET's where there is a builder for Windows.
+		// Go's, whose bases are the smallest.
 		ofGo := slices.DeleteFunc(slices.Clone(built), func(w workloads.Workload) bool { return w.Language != "go" })
 		sample, neighbour := ofGo[0], ofGo[1]
 		tests = append(tests, suites.Test{
@@ -75,7 +72,7 @@ func readOnWindows(ctx context.Context, t *suites.T, w workloads.Workload, build
 			pod.Spec.SecurityContext.WindowsOptions = windowsUser(user)
 			_, file := mutated(ctx, t, pod)
 			all := attempts(w, file)
-			attempting(t, &pod.Spec.Containers[0], all)
+			programs.Attempting(t, &pod.Spec.Containers[0], all)
 			expectRead(ctx, t, w, all, programs.Run(ctx, t, pod)[app])
 		})
 	}
@@ -91,34 +88,5 @@ func skipOnWindows(ctx context.Context, t *suites.T, build workloads.WindowsBuil
 
 func deployOnWindows(ctx context.Context, t *suites.T, build workloads.WindowsBuild, sample, neighbour workloads.Workload) {
 	pod := podOf(ctx, t, build, "", programs.New(t, app, sample.Name), programs.New(t, "neighbour", neighbour.Name))
-	pod.Labels["app"] = "deployment"
-	pod.Spec.RestartPolicy = corev1.RestartPolicyAlways
-	for i := range pod.Spec.Containers {
-		c := &pod.Spec.Containers[i]
-		c.Env = append(c.Env, corev1.EnvVar{Name: "WORKLOAD_INTERVAL", Value: "1"})
-	}
-	deployment := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: "deployment"},
-		Spec: appsv1.DeploymentSpec{
-			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "deployment"}},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels}, Spec: pod.Spec},
-		},
-	}
-	_, err := t.Kube().AppsV1().Deployments(t.Namespace(ctx)).Create(ctx, deployment, metav1.CreateOptions{})
-	t.Must(err, "create deployment %s", deployment.Name)
-	name, err := pods.AwaitReady(ctx, t.Kube(), t.Namespace(ctx), "app=deployment")
-	t.Must(err, "start deployment %s", deployment.Name)
-	for _, c := range pod.Spec.Containers {
-		var results []workloads.Result
-		err := pods.AwaitLog(ctx, t.Kube(), t.Namespace(ctx), name, c.Name, func(line []byte) bool {
-			if parsed, err := workloads.Parse(line); err == nil {
-				results = append(results, parsed...)
-			}
-			return len(results) >= 2
-		})
-		t.Must(err, "wait for results")
-		for _, r := range results {
-			programs.HasRead(t, "container "+c.Name, r, t.Identity(app, reader).ClientID)
-		}
-	}
+	programs.ReadAgain(ctx, t, pod, t.Identity(app, reader).ClientID)
 }

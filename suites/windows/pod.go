@@ -2,7 +2,6 @@ package windows
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -66,13 +65,6 @@ func attempts(w workloads.Workload, file string) []workloads.Attempt {
 		all = []workloads.Attempt{{}}
 	}
 	return append(all, workloads.Attempt{TokenFile: windowsPath(file)}, workloads.Attempt{TokenFile: noFile})
-}
-
-// attempting has a program make these attempts.
-func attempting(t *suites.T, c *corev1.Container, all []workloads.Attempt) {
-	encoded, err := json.Marshal(all)
-	t.Must(err, "encode attempts")
-	c.Env = append(c.Env, corev1.EnvVar{Name: "WORKLOAD_ATTEMPTS", Value: string(encoded)})
 }
 
 // expectRead expects of the results of attempts that each but the last read the secret, and that this one found no token.

@@ -36,7 +36,7 @@ func readOnWine(ctx context.Context, t *suites.T, w workloads.Workload) {
 	pod, file := mutated(ctx, t, windowsPod(ctx, t, w.Name, programs.New(t, app, w.Name)))
 	all := attempts(w, file)
 	pod = onLinux(pod)
-	attempting(t, &pod.Spec.Containers[0], all)
+	programs.Attempting(t, &pod.Spec.Containers[0], all)
 	expectRead(ctx, t, w, all, programs.Run(ctx, t, pod)[app])
 }
 
