@@ -56,22 +56,3 @@ func (r *Record) brokenRules() int {
 	}
 	return n
 }
-
-// decidedRules are those that something was executed for.
-func (r *Record) decidedRules() int {
-	n := 0
-	for _, q := range r.Requirements {
-		if Worst(q.Status) != Skip {
-			n++
-		}
-	}
-	return n
-}
-
-func (r *Record) waivedFindings() int {
-	n := 0
-	for _, w := range r.Waivers {
-		n += w.Findings
-	}
-	return n
-}

@@ -46,7 +46,7 @@ func (r *Record) Problems() []string {
 				complain("test %s is about %s, which is not among the requirements", t.ID, id)
 			}
 		}
-		for _, f := range t.all() {
+		for _, f := range t.AllFindings() {
 			if f.Waiver != "" && !slices.ContainsFunc(r.Waivers, func(w Waiver) bool { return w.Name == f.Waiver }) {
 				complain("test %s: a finding is waived by %s, which is not among the waivers", t.ID, f.Waiver)
 			}
@@ -160,8 +160,8 @@ func (r *Record) verdictProblems() []string {
 	return nil
 }
 
-// all are the test's findings, those of its cases with them.
-func (t *Test) all() []Finding {
+// AllFindings are the test's, those of its cases with them.
+func (t Test) AllFindings() []Finding {
 	all := slices.Clone(t.Findings)
 	for _, c := range t.Cases {
 		all = append(all, c.Findings...)

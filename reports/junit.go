@@ -164,7 +164,7 @@ func (b *junitBuilder) add(suite string, started time.Time, classname string, o 
 	}
 	for _, f := range o.findings {
 		if f.Waiver != "" {
-			w := b.record.waiver(f.Waiver)
+			w := b.record.WaiverNamed(f.Waiver)
 			properties = append(properties, junitProperty{"waiver", Visible(w.Name) + ": " + w.terms()})
 		}
 	}

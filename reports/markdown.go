@@ -46,10 +46,7 @@ type markdown struct {
 func (m *markdown) line(format string, args ...any) { fmt.Fprintf(&m.text, format+"\n", args...) }
 
 func (m *markdown) render() {
-	s := &summary{record: m.record, rules: map[string]Requirement{}}
-	for _, q := range m.record.Requirements {
-		s.rules[q.ID] = q
-	}
+	s := newSummary(m.record)
 	m.summary = s
 	m.head()
 	m.open("Broken phases", m.brokenPhases())
@@ -142,7 +139,7 @@ func (m *markdown) brokenPhases() []string {
 func (m *markdown) tests(status Status) []string {
 	var blocks []string
 	for _, t := range m.record.Tests {
-		if Worst(t.Status) != status || !executed(t) {
+		if Worst(t.Status) != status || !t.Executed() {
 			continue
 		}
 		var b strings.Builder

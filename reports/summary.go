@@ -26,11 +26,8 @@ const (
 // WriteSummary tells a tired person how the run went: the verdict, what broke with rule and
 // evidence and how to repeat just that, then what is worth knowing. Sections without content are left out.
 func WriteSummary(w io.Writer, r *Record, opts SummaryOptions) error {
-	s := &summary{style: style{opts.Color}, record: r, files: opts.Files, rules: map[string]Requirement{}}
-	for _, q := range r.Requirements {
-		s.rules[q.ID] = q
-	}
-
+	s := newSummary(r)
+	s.style, s.files = style{opts.Color}, opts.Files
 	s.line("%s  %s", s.verdict(), Visible(r.Verdict.Reason))
 	s.section("Broken phases", s.brokenPhases())
 	s.section("Failed", s.tests(Fail))
@@ -56,6 +53,14 @@ type summary struct {
 	record *Record
 	files  []string
 	rules  map[string]Requirement
+}
+
+func newSummary(r *Record) *summary {
+	s := &summary{record: r, rules: map[string]Requirement{}}
+	for _, q := range r.Requirements {
+		s.rules[q.ID] = q
+	}
+	return s
 }
 
 func (s *summary) line(format string, args ...any) {
@@ -99,7 +104,7 @@ func (s *summary) brokenPhases() []string {
 func (s *summary) tests(status Status) []string {
 	var lines []string
 	for _, t := range s.record.Tests {
-		if Worst(t.Status) != status || !executed(t) {
+		if Worst(t.Status) != status || !t.Executed() {
 			continue
 		}
 		if len(lines) > 0 {
@@ -220,7 +225,7 @@ func (s *summary) more(n int, noun string) string {
 func (s *summary) notExecuted() []string {
 	var g groups
 	for _, t := range s.record.Tests {
-		if Worst(t.Status) == Error && !executed(t) {
+		if Worst(t.Status) == Error && !t.Executed() {
 			g.add(firstLine(outcomes(t)[0].findings[0].Message), "", t)
 		}
 	}
@@ -279,8 +284,8 @@ func (g groups) lines() []string {
 	return lines
 }
 
-// executed tells a test that began from one that a broken phase or an interrupt kept from it.
-func executed(t Test) bool { return !t.Started.IsZero() || len(t.Cases) > 0 }
+// Executed tells a test that began from one that a broken phase or an interrupt kept from it.
+func (t Test) Executed() bool { return !t.Started.IsZero() || len(t.Cases) > 0 }
 
 func (s *summary) warnings() []string {
 	var lines []string

@@ -11,7 +11,7 @@ func (r *Record) Judge(interrupted bool, leaked []string) Verdict {
 	for _, p := range r.Phases {
 		status = Worst(status, p.Status)
 	}
-	executed, cases, waived, failed := 0, 0, 0, 0
+	executed, cases, failed := 0, 0, 0
 	byStatus := map[Status]int{}
 	for _, t := range r.Tests {
 		status = Worst(status, t.Status)
@@ -24,15 +24,8 @@ func (r *Record) Judge(interrupted bool, leaked []string) Verdict {
 			failed++
 		}
 	}
-	for _, w := range r.Waivers {
-		waived += w.Findings
-	}
-	decided := 0
 	for _, q := range r.Requirements {
 		status = Worst(status, q.Status)
-		if q.Status != Skip {
-			decided++
-		}
 	}
 	v := Verdict{Status: status}
 	switch {
@@ -56,11 +49,11 @@ func (r *Record) Judge(interrupted bool, leaked []string) Verdict {
 		v.ExitCode, v.Reason = ExitFailed, "the subject conforms, but the waivers do not hold"
 	default:
 		v.ExitCode = ExitPass
-		v.Reason = fmt.Sprintf("%d tests with %d cases, %d requirements", executed, cases, decided)
+		v.Reason = fmt.Sprintf("%d tests with %d cases, %d requirements", executed, cases, r.decidedRules())
 		if n := byStatus[Warn]; n > 0 {
 			v.Reason += fmt.Sprintf(", %d with warnings", n)
 		}
-		if waived > 0 {
+		if waived := r.waivedFindings(); waived > 0 {
 			v.Reason += fmt.Sprintf(", %d findings waived", waived)
 		}
 		if n := byStatus[Flake]; n > 0 {
@@ -82,4 +75,23 @@ func (r *Record) errorReason(byStatus map[Status]int) string {
 		reason += fmt.Sprintf("; %d tests failed", n)
 	}
 	return reason
+}
+
+// decidedRules are those that something was executed for.
+func (r *Record) decidedRules() int {
+	n := 0
+	for _, q := range r.Requirements {
+		if Worst(q.Status) != Skip {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *Record) waivedFindings() int {
+	n := 0
+	for _, w := range r.Waivers {
+		n += w.Findings
+	}
+	return n
 }

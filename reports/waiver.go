@@ -52,8 +52,8 @@ func (w Waiver) terms() string {
 	return Visible(fmt.Sprintf("%s (%s, until %s, %s)", w.Reason, w.Owner, w.Expiry, w.Link))
 }
 
-// waiver finds the record's entry of that name; a record that lost it still says that there was one.
-func (r *Record) waiver(name string) Waiver {
+// WaiverNamed finds the record's entry of that name; a record that lost it still says that there was one.
+func (r *Record) WaiverNamed(name string) Waiver {
 	i := slices.IndexFunc(r.Waivers, func(w Waiver) bool { return w.Name == name })
 	if i < 0 {
 		return Waiver{Name: name, Reason: "the record does not have this waiver"}
@@ -67,7 +67,7 @@ func (r *Record) waiversOf(t Test) []Waiver {
 	for _, o := range outcomes(t) {
 		for _, f := range o.findings {
 			if f.Waiver != "" && !slices.ContainsFunc(all, func(w Waiver) bool { return w.Name == f.Waiver }) {
-				all = append(all, r.waiver(f.Waiver))
+				all = append(all, r.WaiverNamed(f.Waiver))
 			}
 		}
 	}

@@ -73,7 +73,7 @@ func merge(records []*reports.Record) []*test {
 				all = append(all, t)
 			}
 			t.Status = reports.Worst(t.Status, one.Status)
-			t.Executed = t.Executed || !one.Started.IsZero() || len(one.Cases) > 0
+			t.Executed = t.Executed || one.Executed()
 			v := &variant{Test: one, record: r, key: result(one, r.Run.ID)}
 			if i := slices.IndexFunc(t.Variants, func(o *variant) bool { return o.key == v.key }); i >= 0 {
 				v = t.Variants[i]
@@ -145,7 +145,7 @@ func (t *test) tell(d *detail) {
 		v.Outside = v.findings(v.Test.Findings, status, d)
 		for i, a := range v.Attempts {
 			one := try{Attempt: a, Number: i + 1}
-			for _, f := range allFindings(reports.Test{Findings: a.Findings, Cases: a.Cases}) {
+			for _, f := range (reports.Test{Findings: a.Findings, Cases: a.Cases}).AllFindings() {
 				one.Messages = append(one.Messages, d.excerpt(firstLine(f.Message)))
 			}
 			v.Tries = append(v.Tries, one)
@@ -171,20 +171,12 @@ func (v *variant) findings(findings []reports.Finding, status reports.Status, d 
 		one := finding{Finding: f, In: attempts(f.Attempts, len(v.Attempts))}
 		one.Message, one.Lines = d.excerpt(strings.TrimSpace(f.Message)), diffLines(d.excerpt(f.Diff))
 		if f.Waiver != "" {
-			one.Waived = waiver(v.record, f.Waiver)
+			w := v.record.WaiverNamed(f.Waiver)
+			one.Waived = &w
 		}
 		all = append(all, one)
 	}
 	return all
-}
-
-// waiver is the record's of that name; a record that lost it still says that there was one.
-func waiver(r *reports.Record, name string) *reports.Waiver {
-	i := slices.IndexFunc(r.Waivers, func(w reports.Waiver) bool { return w.Name == name })
-	if i < 0 {
-		return &reports.Waiver{Name: name, Reason: "the record does not have this waiver"}
-	}
-	return &r.Waivers[i]
 }
 
 // attempts names those of all attempts that came to a finding; empty for all of them.
@@ -193,15 +185,6 @@ func attempts(found []int, all int) string {
 		return ""
 	}
 	return "in attempt " + strings.Trim(strings.ReplaceAll(fmt.Sprint(found), " ", ", "), "[]") + fmt.Sprintf(" of %d", all)
-}
-
-// allFindings are those of the test and of its cases.
-func allFindings(t reports.Test) []reports.Finding {
-	all := slices.Clone(t.Findings)
-	for _, c := range t.Cases {
-		all = append(all, c.Findings...)
-	}
-	return all
 }
 
 func firstLine(s string) string {
