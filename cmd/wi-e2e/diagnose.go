@@ -99,7 +99,7 @@ func printDiagnosis(output string, of diagnosed, d diagnosis.Diagnosis) error {
 	if output == outputJSON {
 		err = writeDiagnosisJSON(os.Stdout, of, d, catalogue)
 	} else {
-		err = writeDiagnosis(os.Stdout, of, d, catalogue, isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "")
+		err = writeDiagnosis(os.Stdout, of, d, catalogue, inColor(os.Stdout))
 	}
 	if err != nil {
 		return fmt.Errorf("print the diagnosis: %w", err)
@@ -115,13 +115,20 @@ const (
 	outputJSON = "json"
 )
 
+func checkOutput(output string) error {
+	if output != outputText && output != outputJSON {
+		return fmt.Errorf("--output is %s or %s, not %q (%w)", outputText, outputJSON, output, errUsage)
+	}
+	return nil
+}
+
 func (o *diagnoseOptions) validate(pod string) (types.NamespacedName, error) {
 	namespace, name, ok := strings.Cut(pod, "/")
 	switch {
 	case !ok || namespace == "" || name == "" || strings.Contains(name, "/"):
 		return types.NamespacedName{}, fmt.Errorf("%q is not NAMESPACE/NAME (%w)", pod, errUsage)
-	case o.output != outputText && o.output != outputJSON:
-		return types.NamespacedName{}, fmt.Errorf("--output is %s or %s, not %q (%w)", outputText, outputJSON, o.output, errUsage)
+	case checkOutput(o.output) != nil:
+		return types.NamespacedName{}, checkOutput(o.output)
 	case o.noProbe && o.image != "":
 		return types.NamespacedName{}, fmt.Errorf("--image is the probe's, and --no-probe wants none: leave one of them out (%w)", errUsage)
 	}

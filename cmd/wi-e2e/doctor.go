@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
 
 	"github.com/spf13/cobra"
@@ -28,8 +27,8 @@ Exit codes: 0 nothing is wrong (warnings may be told), 1 something is, 2 usage, 
   wi-e2e doctor --cluster dev --output json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != outputText && output != outputJSON {
-				return fmt.Errorf("--output is %s or %s, not %q (%w)", outputText, outputJSON, output, errUsage)
+			if err := checkOutput(output); err != nil {
+				return err
 			}
 			c, err := where.find(cmd.Context())
 			if err != nil {

@@ -102,7 +102,7 @@ func showCommand() *cobra.Command {
 				if i > 0 {
 					fmt.Fprintln(cmd.OutOrStdout())
 				}
-				err := reports.WriteSummary(cmd.OutOrStdout(), r, reports.SummaryOptions{Color: isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "", Files: args})
+				err := reports.WriteSummary(cmd.OutOrStdout(), r, reports.SummaryOptions{Color: inColor(os.Stdout), Files: args})
 				if err != nil {
 					return err
 				}

@@ -78,9 +78,12 @@ func newConsole() *reports.Console {
 	klog.SetLogger(logr.Discard())
 	return reports.NewConsole(os.Stderr, reports.ConsoleOptions{
 		Terminal: isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
-		Color:    isTerminal(os.Stderr) && os.Getenv("NO_COLOR") == "",
+		Color:    inColor(os.Stderr),
 	})
 }
+
+// inColor says whether what is printed there is coloured.
+func inColor(f *os.File) bool { return isTerminal(f) && os.Getenv("NO_COLOR") == "" }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
@@ -93,7 +96,7 @@ func printSummary(record *reports.Record, config runner.Config) error {
 		}
 	}
 	err := reports.WriteSummary(os.Stdout, record, reports.SummaryOptions{
-		Color: isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "", Files: files,
+		Color: inColor(os.Stdout), Files: files,
 	})
 	if err != nil {
 		return fmt.Errorf("print the summary: %w", err)
