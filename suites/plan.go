@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -165,12 +166,22 @@ func NewPlan(selected []Test, catalogue []Requirement, facts Facts, seed int64) 
 		shuffle := rand.New(rand.NewPCG(uint64(seed), 0)).Shuffle
 		shuffle(len(parallel), func(i, j int) { parallel[i], parallel[j] = parallel[j], parallel[i] })
 		shuffle(len(serial), func(i, j int) { serial[i], serial[j] = serial[j], serial[i] })
+		// Those that restart the API server leave scheduler and kubelet, as they back off, slow to run pods for half a minute.
+		slices.SortStableFunc(serial, func(a, b Planned) int { return cmp.Compare(restarts(a), restarts(b)) })
 		plan.Tests = append(append(plan.Tests, parallel...), serial...)
 	}
 	if runnable == 0 {
 		return plan, ErrEmptyPlan
 	}
 	return plan, nil
+}
+
+// restarts is 1 for a test that restarts the API server.
+func restarts(p Planned) int {
+	if slices.Contains(p.Test.Needs, ControlPlaneAccess) {
+		return 1
+	}
+	return 0
 }
 
 // skip says why a test is not run, or nil.

@@ -13,16 +13,17 @@ type Tier string
 
 // The tiers.
 const (
-	Admission Tier = "admission"
-	Exchange  Tier = "exchange"
-	Proxy     Tier = "proxy"
-	Windows   Tier = "windows"
-	Issuer    Tier = "issuer"
+	Admission  Tier = "admission"
+	Exchange   Tier = "exchange"
+	Proxy      Tier = "proxy"
+	Windows    Tier = "windows"
+	Operations Tier = "operations"
+	Issuer     Tier = "issuer"
 )
 
 // Tiers are all tiers in the order in which they run. The issuer comes last: its tests restart the API server, which leaves
 // scheduler and kubelet, as they back off, slow to run pods for a while.
-var Tiers = []Tier{Admission, Exchange, Proxy, Windows, Issuer}
+var Tiers = []Tier{Admission, Exchange, Proxy, Windows, Operations, Issuer}
 
 // Capability is something that a cluster or subject can or cannot do. A test that needs a missing one is not run: its
 // planned skip has the capability's reason.
@@ -32,6 +33,8 @@ const (
 	// SubjectPods: the webhook runs as pods that can be reached through a port-forward. A managed
 	// control plane may run it out of sight.
 	SubjectPods Capability = "subject-pods"
+	// OwnInstallation: the run installed the webhook, so that it may disturb it. Nobody's own workloads are to be refused for a test.
+	OwnInstallation Capability = "own-installation"
 	// KnownIssuer: the issuer that was asked for is known, so that it can be compared with what is served.
 	KnownIssuer Capability = "known-issuer"
 	// PublicIssuer: relying parties on the internet, or the emulated one, find the documents of the cluster's issuer.
@@ -83,6 +86,7 @@ var missing = map[Capability]struct {
 	Text   string
 }{
 	SubjectPods:           {"no-subject-pods", "the webhook's pods are out of reach: no pod behind its Service that a port-forward could go to"},
+	OwnInstallation:       {"not-ours-to-disturb", "the webhook was there before the run, which does not disturb what others rely on"},
 	KnownIssuer:           {"no-known-issuer", "the cluster is not ours: which issuer was asked for is not known"},
 	PublicIssuer:          {"no-public-issuer", "nobody on the internet looks for the cluster's issuer: that takes the real Azure, or a run that publishes it"},
 	ControlPlaneAccess:    {"no-control-plane-access", "the control plane is not ours: signing keys cannot be rotated"},

@@ -14,13 +14,14 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites/admission"
 	"github.com/wi-e2e/wi-e2e/suites/exchange"
 	"github.com/wi-e2e/wi-e2e/suites/issuer"
+	"github.com/wi-e2e/wi-e2e/suites/operations"
 	"github.com/wi-e2e/wi-e2e/suites/proxy"
 	"github.com/wi-e2e/wi-e2e/suites/windows"
 )
 
 // Tests are the tests of all tiers.
 func Tests() []suites.Test {
-	return slices.Concat(admission.Tests(), exchange.Tests(), proxy.Tests(), windows.Tests(), issuer.Tests())
+	return slices.Concat(admission.Tests(), exchange.Tests(), proxy.Tests(), windows.Tests(), operations.Tests(), issuer.Tests())
 }
 
 // needs says whether one of the tests does.
@@ -43,6 +44,7 @@ func factsOf(config Config, c cluster.Cluster, in *subject.Installed, seen repor
 	}
 	_, rotates := c.(cluster.SigningKeyRotator)
 	add(len(in.Images) > 0, suites.SubjectPods)
+	add(config.Subject.kind(&config) != "preinstalled", suites.OwnInstallation)
 	add(c.Issuer() != "", suites.KnownIssuer)
 	add(config.Azure.Mode == realAzure || config.publishesIssuer(), suites.PublicIssuer)
 	add(rotates, suites.ControlPlaneAccess)
@@ -96,6 +98,9 @@ func (c *Config) addImages(facts *suites.Facts) {
 // for, as far as that can be known before there are any.
 func (c *Config) ExpectedFacts() suites.Facts {
 	facts := suites.Facts{Capabilities: []suites.Capability{suites.SubjectPods}, Profile: subject.Latest}
+	if c.Subject.kind(c) != "preinstalled" {
+		facts.Capabilities = append(facts.Capabilities, suites.OwnInstallation)
+	}
 	if !c.usesExisting() {
 		facts.Capabilities = append(facts.Capabilities, suites.KnownIssuer)
 	}

@@ -41,6 +41,8 @@ func (o Options) NeedsLab() bool { return slices.ContainsFunc(o.Tests, isAdmissi
 
 func isAdmission(test suites.Test) bool { return test.Tier == suites.Admission }
 
+func isOperations(test suites.Test) bool { return test.Tier == suites.Operations }
+
 // Run runs the tests against the mutants and the conformant reference, side by side. The lab may be nil if it is not needed.
 // An error means that there is no result.
 func Run(ctx context.Context, lab *Lab, options Options) (matrix *Matrix, err error) {
@@ -141,7 +143,7 @@ func conformant(options Options, worlds *worlds) []*trial {
 
 // others are the tests that are run in simulated worlds.
 func others(tests []suites.Test) []suites.Test {
-	return slices.DeleteFunc(slices.Clone(tests), isAdmission)
+	return slices.DeleteFunc(slices.Clone(tests), func(t suites.Test) bool { return isAdmission(t) || isOperations(t) })
 }
 
 // judge runs the tests: on a mutant those of the rule that it breaks, quick ones first, until one kills it, and the others only if
