@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
@@ -26,7 +28,10 @@ import (
 // matrixFile is the kill matrix, in the folder of the reports.
 const matrixFile = "kill-matrix.json"
 
-// selftestCleanUp bounds the removal of the cluster.
+// parallelInstallations are few: each has a cluster of its own, on which it waits more than it computes.
+const parallelInstallations = 3
+
+// selftestCleanUp bounds the removal of the clusters.
 const selftestCleanUp = time.Minute
 
 func selftestCommand() *cobra.Command {
@@ -40,8 +45,9 @@ func selftestCommand() *cobra.Command {
 
 Each mutant is the reference installation, or the emulated Azure, with one fault. A test of the rule that it breaks has
 to fail because of it; the conformant reference has to pass all tests, and each test has to notice a mutant. For the
-tier admission, the mutants are registered side by side on a local cluster that is made for them and removed. The
-other tiers are run in simulated worlds, which need no cluster.
+tier admission, the mutants are registered side by side on a local cluster that is made for them and removed. Tests that
+disturb an installation run on whole ones, on three such clusters. The other tests are run in simulated worlds, which
+need no cluster.
 
 On each mutant the tests of its rule are run, and all others if none of them notices it. Exit code 1: a mutant
 survived or was noticed for another reason only, a test noticed none, or the reference failed one.`,
@@ -109,21 +115,37 @@ func chosenMutants(ids []string) ([]mutants.Mutant, error) {
 	return slices.DeleteFunc(all, func(m mutants.Mutant) bool { return !slices.Contains(ids, m.ID) }), nil
 }
 
-// runSelftest runs it, with a cluster of its own if one is needed.
+// runSelftest runs it, with the clusters that are needed.
 func runSelftest(ctx context.Context, options selftest.Options) (matrix *selftest.Matrix, err error) {
 	log.SetLogger(logr.Discard()) // each refusal would be a line
 	console := newConsole()
 	defer console.Close()
 	options.Progress = console.PhaseNote
+	clusters := 0
+	if options.NeedsLab() {
+		clusters++
+	}
+	if options.NeedsInstallations() {
+		clusters += parallelInstallations
+	}
+	made, remove, err := makeClusters(ctx, console, clusters)
+	defer func() { err = errors.Join(err, remove()) }()
+	if err != nil {
+		return nil, err
+	}
 	var lab *selftest.Lab
 	if options.NeedsLab() {
-		end := func() error { return nil }
-		lab, end, err = newLab(ctx, console)
-		defer func() { err = errors.Join(err, end()) }()
-		if err != nil {
+		if lab, err = selftest.NewLab(ctx, made[0]); err != nil {
 			return nil, err
 		}
+		defer func() { err = errors.Join(err, lab.Close()) }()
+		made = made[1:]
 	}
+	var names []string
+	for _, c := range made {
+		names = append(names, c.Name())
+	}
+	options.Installations = selftest.NewInstallations(names, runInstalled)
 	err = shown(console, fmt.Sprintf("selftest: %d mutants", len(options.Mutants)), func() error {
 		matrix, err = selftest.Run(ctx, lab, options)
 		return err
@@ -131,9 +153,29 @@ func runSelftest(ctx context.Context, options selftest.Options) (matrix *selftes
 	return matrix, err
 }
 
-// newLab makes a cluster for the mutants. end removes it, also when there is an error.
-func newLab(ctx context.Context, console *reports.Console) (lab *selftest.Lab, end func() error, err error) {
+// runInstalled is a run of one test on a mutant, whose reports nobody wants.
+func runInstalled(ctx context.Context, cluster string, m mutants.Mutant, test suites.Test) (record *reports.Record, err error) {
+	output, err := os.MkdirTemp("", "wi-e2e-selftest-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for the run: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(output)) }()
+	config := runner.Config{Output: output, Seed: 1, Cluster: runner.ClusterConfig{Name: cluster}, Select: suites.Selection{Tests: []string{test.ID}}}
+	options := runner.Options{
+		Version: version(), Observer: reports.NewConsole(io.Discard, reports.ConsoleOptions{}), Rerun: func(string) string { return "" },
+	}
+	if m.ID != "" {
+		options.Change = m.Change
+	}
+	return runner.Run(ctx, config, options)
+}
+
+// makeClusters makes local ones, side by side. remove removes them, also when there is an error.
+func makeClusters(ctx context.Context, console *reports.Console, n int) (made []cluster.Cluster, remove func() error, err error) {
 	nothing := func() error { return nil }
+	if n == 0 {
+		return nil, nothing, nil
+	}
 	provider, err := local.New()
 	if err != nil {
 		return nil, nothing, err
@@ -145,26 +187,30 @@ func newLab(ctx context.Context, console *reports.Console) (lab *selftest.Lab, e
 	if err != nil {
 		return nil, nothing, err
 	}
-	name := "selftest-" + id
-	var c cluster.Cluster
-	err = shown(console, "cluster", func() (err error) {
-		c, err = provider.Create(ctx, cluster.Spec{Name: name, Progress: console.PhaseNote})
-		return err
+	made = make([]cluster.Cluster, n)
+	err = shown(console, fmt.Sprintf("clusters: %d", n), func() error {
+		group, ctx := errgroup.WithContext(ctx)
+		for i := range n {
+			group.Go(func() (err error) {
+				made[i], err = provider.Create(ctx, cluster.Spec{Name: fmt.Sprintf("selftest-%s-%d", id, i), Progress: console.PhaseNote})
+				return err
+			})
+		}
+		return group.Wait()
 	})
-	if err != nil {
-		return nil, nothing, err
-	}
-	remove := func() error {
+	return made, func() error {
 		return shown(console, "clean-up", func() error {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), selftestCleanUp)
 			defer cancel()
-			return provider.Delete(ctx, name)
+			var errs []error
+			for _, c := range made {
+				if c != nil { // Create has removed what it did not finish
+					errs = append(errs, provider.Delete(ctx, c.Name()))
+				}
+			}
+			return errors.Join(errs...)
 		})
-	}
-	if lab, err = selftest.NewLab(ctx, c); err != nil {
-		return nil, remove, err
-	}
-	return lab, func() error { return errors.Join(lab.Close(), remove()) }, nil
+	}, err
 }
 
 func reportMatrix(matrix *selftest.Matrix, output string) error {

@@ -95,7 +95,7 @@ func newAKSStage(t *testing.T) *stage {
 		config: Config{Cluster: ClusterConfig{Provider: aks.Name}}, observer: silent{}, output: t.TempDir(), ledger: l,
 		record: &reports.Record{Run: reports.Run{ID: "0a1b2c3d", Started: time.Now().UTC()}},
 	}
-	s := &stage{run: r, subject: r.config.subject()}
+	s := &stage{run: r, subject: r.config.subject(nil)}
 	if s.provider, _, err = s.openAKS(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/clouds"
@@ -316,10 +317,10 @@ func (s SubjectConfig) kind(c *Config) string {
 	}
 }
 
-// subject makes the subject that the configuration asks for.
-func (c *Config) subject() subject.Subject {
+// subject makes the subject that the configuration asks for. change puts a fault into the reference; it may be nil.
+func (c *Config) subject(change func([]*unstructured.Unstructured) error) subject.Subject {
 	s := c.Subject
-	options := subject.Options{ImageArchives: s.ImageArchives, Profile: s.Profile, TenantID: s.TenantID, Environment: s.Environment}
+	options := subject.Options{ImageArchives: s.ImageArchives, Profile: s.Profile, TenantID: s.TenantID, Environment: s.Environment, Change: change}
 	if c.Azure.Mode == realAzure && options.TenantID == "" {
 		options.TenantID = os.Getenv("AZURE_TENANT_ID") // a tenant that exists
 	}

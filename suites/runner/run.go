@@ -13,6 +13,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulated"
@@ -52,6 +53,8 @@ type Options struct {
 	Observer reports.Observer
 	// Rerun is the command that repeats one test of this run.
 	Rerun func(test string) string
+	// Change puts a fault into the manifests of the reference, for the proof of the tests; nil leaves them alone.
+	Change func(manifests []*unstructured.Unstructured) error
 	// Build makes the images of workloads; nil means workloads.Build.
 	Build func(ctx context.Context, name string, versions workloads.Versions, progress func(note string)) (img v1.Image, ref string, err error)
 }
@@ -145,7 +148,7 @@ func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
 		return
 	}
 
-	underTest := r.config.subject()
+	underTest := r.config.subject(r.options.Change)
 	s := &stage{run: r, subject: underTest}
 	s.bundles = bundle.NewWriter(filepath.Join(r.output, BundleDir), bundle.MaxFile, bundle.MaxAll, func() string { return s.azure.secret })
 	ctx, stop := r.config.withinBudget(ctx)

@@ -102,7 +102,7 @@ func TestTheSubjectsOfWaiversAreThoseOfRuns(t *testing.T) {
 	var kinds []string
 	for _, kind := range Subjects {
 		c := Config{Subject: SubjectConfig{Kind: kind}}
-		kinds = append(kinds, c.subject().Kind())
+		kinds = append(kinds, c.subject(nil).Kind())
 	}
 	if diff := cmp.Diff(Subjects, kinds); diff != "" {
 		t.Errorf("kinds (-configuration +record):\n%s", diff)

@@ -32,6 +32,8 @@ type Options struct {
 	Complete bool
 	// EveryTest runs all tests against each mutant, and not only those of the rule that it breaks. That takes minutes.
 	EveryTest bool
+	// Installations are where tests that disturb an installation are run; nil if there are none.
+	Installations *Installations
 	// Progress receives one-line notes; never nil.
 	Progress func(note string)
 }
@@ -40,8 +42,6 @@ type Options struct {
 func (o Options) NeedsLab() bool { return slices.ContainsFunc(o.Tests, isAdmission) }
 
 func isAdmission(test suites.Test) bool { return test.Tier == suites.Admission }
-
-func isOperations(test suites.Test) bool { return test.Tier == suites.Operations }
 
 // Run runs the tests against the mutants and the conformant reference, side by side. The lab may be nil if it is not needed.
 // An error means that there is no result.
@@ -62,6 +62,9 @@ func Run(ctx context.Context, lab *Lab, options Options) (matrix *Matrix, err er
 		if tests := others(options.Tests); len(suites.TestsOf(m.Requirement, tests)) > 0 {
 			t.places = append(t.places, place{&worldRun{worlds, m}, tests})
 		}
+		if tests := disturbing(m, options.Tests); len(tests) > 0 {
+			t.installed, t.places = true, append(t.places, place{&installedRun{mutant: m}, tests})
+		}
 		trials = append(trials, t)
 	}
 	if err := install(ctx, lab, options, trials); err != nil {
@@ -81,22 +84,28 @@ func Run(ctx context.Context, lab *Lab, options Options) (matrix *Matrix, err er
 	return matrix, nil
 }
 
+// judge goes through the trials. Those of installations come last: most of their time is waiting, and there are few clusters for them.
 func judge(ctx context.Context, options Options, trials []*trial) error {
 	var mu sync.Mutex
 	finished := 0
-	group, ctx := errgroup.WithContext(ctx)
+	one := func(ctx context.Context, t *trial) error {
+		if err := t.judge(ctx, options); err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		finished++
+		options.Progress(fmt.Sprintf("%d of %d tested", finished, len(trials)))
+		return context.Cause(ctx)
+	}
+	group, grouped := errgroup.WithContext(ctx)
 	group.SetLimit(parallelTrials)
-	for _, t := range trials {
-		group.Go(func() error {
-			if err := t.judge(ctx, options); err != nil {
-				return err
+	for _, late := range []bool{false, true} {
+		for _, t := range trials {
+			if t.installed == late {
+				group.Go(func() error { return one(grouped, t) })
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			finished++
-			options.Progress(fmt.Sprintf("%d of %d tested", finished, len(trials)))
-			return context.Cause(ctx)
-		})
+		}
 	}
 	return group.Wait()
 }
@@ -106,8 +115,10 @@ type trial struct {
 	Row
 	mutant *mutants.Mutant
 	lab    *labRun // nil if it does not go there
-	places []place
-	alarms []Alarm
+	// installed says that it takes an installation of its own.
+	installed bool
+	places    []place
+	alarms    []Alarm
 
 	mu sync.Mutex // of the row: several tests may prove themselves on it
 }
@@ -138,12 +149,17 @@ func conformant(options Options, worlds *worlds) []*trial {
 	for _, test := range others(options.Tests) { // side by side
 		add("reference in a simulated world", nil, &worldRun{worlds: worlds}, []suites.Test{test})
 	}
+	for _, test := range options.Tests {
+		if disturbs(test) {
+			trials = append(trials, &trial{Row: Row{ID: "reference, installed"}, installed: true, places: []place{{&installedRun{}, []suites.Test{test}}}})
+		}
+	}
 	return trials
 }
 
 // others are the tests that are run in simulated worlds.
 func others(tests []suites.Test) []suites.Test {
-	return slices.DeleteFunc(slices.Clone(tests), func(t suites.Test) bool { return isAdmission(t) || isOperations(t) })
+	return slices.DeleteFunc(slices.Clone(tests), func(t suites.Test) bool { return isAdmission(t) || disturbs(t) })
 }
 
 // judge runs the tests: on a mutant those of the rule that it breaks, quick ones first, until one kills it, and the others only if
