@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 )
 
 // ConsoleOptions are for the caller to find out: what the writer is and what its reader wants (NO_COLOR).
@@ -14,6 +16,8 @@ type ConsoleOptions struct {
 	// Terminal draws live lines with a spinner, on a writer that obeys ANSI cursor sequences.
 	Terminal bool
 	Color    bool
+	// Secrets are withheld from all that is shown, before it is cut to a line. nil knows what secrets look like, and no literal.
+	Secrets *redact.Redactor
 }
 
 // Console shows a run's progress to people. On a terminal the running phase and tiers have live
@@ -25,6 +29,7 @@ type Console struct {
 	style
 	w        io.Writer
 	terminal bool
+	secrets  *redact.Redactor
 
 	mu    sync.Mutex
 	live  []*liveLine
@@ -65,7 +70,7 @@ type liveLine struct {
 // NewConsole shows progress on w until Close.
 func NewConsole(w io.Writer, opts ConsoleOptions) *Console {
 	c := &Console{
-		style: style{opts.Color}, w: w, terminal: opts.Terminal,
+		style: style{opts.Color}, w: w, terminal: opts.Terminal, secrets: opts.Secrets,
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	go c.refresh()
@@ -81,7 +86,7 @@ func (c *Console) Close() {
 // RunStarted implements Observer.
 func (c *Console) RunStarted(facts ...string) {
 	var lines []string
-	for _, f := range facts {
+	for _, f := range redact.Copy(c.secrets, facts) {
 		lines = append(lines, "• "+Visible(f))
 	}
 	c.print(lines...)
@@ -96,7 +101,7 @@ func (c *Console) PhaseNote(note string) {
 	defer c.mu.Unlock()
 	for _, l := range slices.Backward(c.live) {
 		if !l.tier {
-			l.detail = firstLine(note)
+			l.detail = firstLine(c.secrets.String(note))
 			return
 		}
 	}
@@ -104,6 +109,7 @@ func (c *Console) PhaseNote(note string) {
 
 // PhaseFinished implements Observer.
 func (c *Console) PhaseFinished(p Phase) {
+	p = redact.Copy(c.secrets, p)
 	line := fmt.Sprintf("%s %s (%s)", c.mark(Worst(p.Status)), Visible(p.Name), duration(p.Seconds))
 	if p.Message != "" {
 		line += ": " + firstLine(p.Message)
@@ -119,6 +125,7 @@ func (c *Console) TierStarted(tier string, tests int) {
 
 // TestFinished implements Observer. It prints only what broke; warnings can wait for the summary.
 func (c *Console) TestFinished(t Test) {
+	t = redact.Copy(c.secrets, t)
 	c.mu.Lock()
 	for _, l := range c.live {
 		if l.tier && l.name == t.Tier {

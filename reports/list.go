@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 )
 
 // ListKind is the kind of a file that holds several records.
@@ -43,7 +45,8 @@ func LoadAll(paths ...string) ([]*Record, error) {
 	return all, nil
 }
 
-// Parse reads a record or a list of records. Fields that it does not know are those of a later version, and left alone.
+// Parse reads a record or a list of records, without secrets that are in it, wherever it is from. Fields that it does not know are those of a
+// later version, and left alone.
 func Parse(data []byte) ([]*Record, error) {
 	var list struct {
 		APIVersion string            `json:"apiVersion"`
@@ -68,7 +71,7 @@ func Parse(data []byte) ([]*Record, error) {
 		if r.APIVersion != APIVersion || r.Kind != Kind {
 			return nil, fmt.Errorf("item %d is %q %q, want %q %q", i+1, r.APIVersion, r.Kind, APIVersion, Kind)
 		}
-		all = append(all, r)
+		all = append(all, r.Withhold(redact.FromEnvironment()))
 	}
 	return all, nil
 }

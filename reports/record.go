@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 )
 
 // APIVersion and Kind identify the record's format.
@@ -295,7 +297,14 @@ func (r *Record) Count() {
 	}
 }
 
-// Save writes the record to path, whole or not at all.
+// Withhold is the record without secrets: they are taken out of every text in it before it is encoded, so that what it says, and how it is
+// judged, stays.
+func (r *Record) Withhold(secrets *redact.Redactor) *Record {
+	withheld := redact.Copy(secrets, *r)
+	return &withheld
+}
+
+// Save writes the record to path, whole or not at all. It is one without secrets already, see Withhold.
 func (r *Record) Save(path string) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {

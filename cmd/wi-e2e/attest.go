@@ -50,14 +50,36 @@ The key is an ed25519 key in PKCS #8 (PEM), as 'openssl genpkey -algorithm ed255
 
 func verifyCommand() *cobra.Command {
 	var keyFile, recordFile string
+	var secrets bool
 	cmd := &cobra.Command{
-		Use:   "verify --key FILE ATTESTATION",
-		Short: "Verify the signature of an attestation, and that it is about a record",
+		Use:   "verify {ATTESTATION | PATH...}",
+		Short: "Verify an attestation, or that nothing in files is secret, before they are published",
 		Long: `Verify the signature of an attestation, and print what it says. With a record: also that it is the one that was attested.
 
-Exit codes: 0 it can be relied on, 1 it cannot. What it says, be it FAILED, is for 'wi-e2e gate' to judge.`,
-		Args: oneArgument("ATTESTATION"),
+Exit codes: 0 it can be relied on, 1 it cannot. What it says, be it FAILED, is for 'wi-e2e gate' to judge.
+
+With --secrets: verify that no token, key, credential or secret of a run is in files, or in files below directories, be they packed (gzip, tar,
+zip) or not. What is found is named by file, line and kind, and never shown.
+
+Exit codes: 0 nothing was found, 1 something was, 2 usage, 3 not everything could be looked at: a file that cannot be read, is too large or
+compressed in another way, a directory without files.`,
+		Example: `  wi-e2e report verify --key release.pub.pem --record wi-e2e-results/record.json record.intoto.json
+  wi-e2e report verify --secrets wi-e2e-results && upload wi-e2e-results`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case !secrets:
+				return oneArgument("ATTESTATION")(cmd, args)
+			case keyFile != "" || recordFile != "":
+				return fmt.Errorf("--secrets looks into files, and --key and --record are about an attestation: one at a time (%w)", errUsage)
+			case len(args) == 0:
+				return fmt.Errorf("%s --secrets takes files or directories: name the output directory of a run (%w)", cmd.CommandPath(), errUsage)
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if secrets {
+				return verifySecrets(cmd, args)
+			}
 			if keyFile == "" {
 				return fmt.Errorf("a signature is verified with a public key: --key FILE (%w)", errUsage)
 			}
@@ -81,7 +103,7 @@ Exit codes: 0 it can be relied on, 1 it cannot. What it says, be it FAILED, is f
 				err = a.About(record, data)
 			}
 			if err != nil {
-				fmt.Fprintf(cmd.ErrOrStderr(), "wi-e2e: %s: %v\n", args[0], err)
+				complain(cmd.ErrOrStderr(), fmt.Errorf("%s: %w", args[0], err))
 				return exitError(reports.ExitFailed)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", a.Result(), strings.Join(a.Subjects(), " "))
@@ -90,6 +112,7 @@ Exit codes: 0 it can be relied on, 1 it cannot. What it says, be it FAILED, is f
 	}
 	cmd.Flags().StringVar(&keyFile, "key", "", "`FILE` of the public key (PEM)")
 	cmd.Flags().StringVar(&recordFile, "record", "", "`RECORD` that the attestation has to be about")
+	cmd.Flags().BoolVar(&secrets, "secrets", false, "look for secrets in files and directories")
 	return cmd
 }
 

@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/azure/emulator/evidence"
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 )
 
 // The canaries: neither may be in any file.
@@ -147,8 +148,15 @@ func names(files map[string]string) []string {
 	return all
 }
 
+// secrets know the secret by what it is: it has not the form of a run's.
+func secrets() *redact.Redactor {
+	r := &redact.Redactor{}
+	r.Add(secret)
+	return r
+}
+
 func writer(dir string) *Writer {
-	return NewWriter(dir, MaxFile, MaxAll, func() string { return secret })
+	return NewWriter(dir, MaxFile, MaxAll, secrets())
 }
 
 func TestBundleHasWhatWasAroundTheTest(t *testing.T) {
@@ -207,7 +215,7 @@ func TestNoCanaryIsInABundle(t *testing.T) {
 				t.Errorf("%s holds %.20q", name, canary)
 			}
 		}
-		seen += strings.Count(content, withheld)
+		seen += strings.Count(content, "(withheld: ")
 	}
 	if seen == 0 {
 		t.Error("nothing was withheld, so that the canaries were not there to be found")
@@ -249,7 +257,7 @@ func TestATestWithoutNamespaceAndAClusterWithoutSubject(t *testing.T) {
 
 func TestTheEndOfALongFileIsKeptAndTheRestSaid(t *testing.T) {
 	dir := t.TempDir()
-	w := NewWriter(dir, 100, 1000, func() string { return "" })
+	w := NewWriter(dir, 100, 1000, nil)
 	long := strings.Repeat("a line\n", 100) + "the last line\n"
 	if _, err := w.Write("x/long.log", []byte(long)); err != nil {
 		t.Fatal(err)
@@ -263,7 +271,7 @@ func TestTheEndOfALongFileIsKeptAndTheRestSaid(t *testing.T) {
 // A token that is cut in two could not be recognized any more.
 func TestRedactionIsBeforeTheCut(t *testing.T) {
 	for keep := range len(canaries()) {
-		if got := tail(Redact([]byte(canaries()), secret), keep); bytes.Contains(got, []byte(jwt[len(jwt)-20:])) || bytes.Contains(got, []byte(secret[len(secret)-8:])) {
+		if got := tail(secrets().Bytes([]byte(canaries())), keep); bytes.Contains(got, []byte(jwt[len(jwt)-20:])) || bytes.Contains(got, []byte(secret[len(secret)-8:])) {
 			t.Fatalf("of the last %d bytes there is left %q", keep, got)
 		}
 	}
@@ -272,7 +280,7 @@ func TestRedactionIsBeforeTheCut(t *testing.T) {
 func TestAllBundlesTogetherAreBounded(t *testing.T) {
 	from, _ := source(t, "")
 	dir := t.TempDir()
-	w := NewWriter(dir, MaxFile, 6000, func() string { return secret })
+	w := NewWriter(dir, MaxFile, 6000, secrets())
 	if !from.Collect(t.Context(), w, "first", "shop", began) {
 		t.Error("there is no first bundle")
 	}
@@ -294,7 +302,7 @@ func TestAllBundlesTogetherAreBounded(t *testing.T) {
 
 func TestNothingIsMadeWhereNothingIsKept(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "bundle")
-	NewWriter(dir, MaxFile, MaxAll, func() string { return "" })
+	NewWriter(dir, MaxFile, MaxAll, nil)
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s: %v", dir, err)
 	}

@@ -2,12 +2,12 @@ package bundle
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"sync"
+
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 )
 
 // Bounds of a run's bundles.
@@ -20,22 +20,21 @@ const (
 type Writer struct {
 	dir     string
 	maxFile int
-	secret  func() string
+	secrets *redact.Redactor
 
 	mu   sync.Mutex
 	left int
 	full bool // something was left out
 }
 
-// NewWriter writes below dir, which it makes when there is something to write. secret is the value to withhold beside tokens; it is asked
-// each time, as a run has none at first, and may be "".
-func NewWriter(dir string, maxFile, maxAll int, secret func() string) *Writer {
-	return &Writer{dir: dir, maxFile: maxFile, left: maxAll, secret: secret}
+// NewWriter writes below dir, which it makes when there is something to write, without the secrets.
+func NewWriter(dir string, maxFile, maxAll int, secrets *redact.Redactor) *Writer {
+	return &Writer{dir: dir, maxFile: maxFile, left: maxAll, secrets: secrets}
 }
 
 // Write writes a file, unless all that may be written is. Of a long content the end is kept, and the first line says how much is missing.
 func (w *Writer) Write(name string, content []byte) (written bool, err error) {
-	content = tail(Redact(content, w.secret()), w.maxFile)
+	content = tail(w.secrets.Bytes(content), w.maxFile) // a token that is cut in two could not be recognized any more
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(content) > w.left {
@@ -70,21 +69,4 @@ func tail(content []byte, limit int) []byte {
 		cut += end + 1
 	}
 	return append(fmt.Appendf(nil, "(the first %d bytes are left out)\n", cut), content[cut:]...)
-}
-
-const withheld = "(withheld)"
-
-// token is what a JWT looks like, or the beginning of one that was cut off: base64 of an object's first key.
-var token = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,4}`)
-
-// Redact withholds whatever looks like a token, and a secret, as it is and in base64. "" is no secret.
-func Redact(content []byte, secret string) []byte {
-	content = token.ReplaceAll(content, []byte(withheld))
-	if secret == "" {
-		return content
-	}
-	for _, form := range []string{secret, base64.RawStdEncoding.EncodeToString([]byte(secret))} {
-		content = bytes.ReplaceAll(content, []byte(form), []byte(withheld))
-	}
-	return content
 }
