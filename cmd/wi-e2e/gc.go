@@ -24,10 +24,13 @@ func gcCommand() *cobra.Command {
 		Short: "Delete what dead runs left behind",
 		Long: `Delete what dead runs left behind.
 
-On this machine that is what their ledgers tell. With a subscription it is also every resource group in it that is tagged
-jobName=wi-e2e, whoever made it, and whose time is over by its tag autoShutdown. A group without such a tag is never touched,
-nor is anything of a run of this machine that lives.`,
+On this machine that is what their ledgers tell: clusters that they made, and what they put on clusters that stay, those of
+'wi-e2e cluster create' and those of a kubeconfig whose context still leads to them. What a run kept with --keep is among it. With
+a subscription it is also every resource group in it that is tagged jobName=wi-e2e, whoever made it, and whose time is over by its
+tag autoShutdown. A group without such a tag is never touched, nor is a cluster that a living run of this machine uses, nor an
+object that another run has applied since. What cannot be reached is named, and stays in the ledger.`,
 		Example: `  wi-e2e gc --dry-run
+  wi-e2e gc
   wi-e2e gc --azure-subscription $AZURE_SUBSCRIPTION_ID`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {

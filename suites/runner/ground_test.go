@@ -1,0 +1,62 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
+	"github.com/wi-e2e/wi-e2e/reports"
+)
+
+// underfoot is a cluster that counts how often somebody asks for its health.
+type underfoot struct {
+	cluster.Cluster
+	err   error
+	asked int
+}
+
+func (c *underfoot) Health(context.Context) error {
+	c.asked++
+	return c.err
+}
+
+func TestATestIsHeldAgainstTheSubjectOnlyWhileTheGroundHolds(t *testing.T) {
+	died := errors.New("containerd died")
+	for name, c := range map[string]struct {
+		status reports.Status
+		ground error
+		want   reports.Status
+		asked  int
+	}{
+		"a failure on firm ground":    {reports.Fail, nil, reports.Fail, 1},
+		"a failure where it gave way": {reports.Fail, died, reports.Error, 1},
+		"a warning on firm ground":    {reports.Warn, nil, reports.Warn, 1},
+		"a warning where it gave way": {reports.Warn, died, reports.Error, 1},
+		"a pass is not asked about":   {reports.Pass, died, reports.Pass, 0},
+		"nor is an error":             {reports.Error, died, reports.Error, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ground := &underfoot{err: c.ground}
+			finding := reports.Finding{Status: c.status, Message: "m"}
+			result := reports.Test{Status: c.status, Cases: []reports.Case{
+				{Name: "one", Status: c.status, Findings: []reports.Finding{finding}}, {Name: "two", Status: reports.Pass, Checks: 1},
+			}}
+			(&stage{cluster: ground}).acquit(t.Context(), &result)
+			if result.Status != c.want || result.Cases[0].Status != c.want || result.Cases[0].Findings[0].Status != c.want {
+				t.Errorf("status %s, of the case %s, of the finding %s; want %s", result.Status, result.Cases[0].Status, result.Cases[0].Findings[0].Status, c.want)
+			}
+			if result.Cases[1].Status != reports.Pass {
+				t.Errorf("the case that passed is %s", result.Cases[1].Status)
+			}
+			told := len(result.Findings) == 1 && strings.Contains(result.Findings[0].Message, died.Error()) && result.Findings[0].Status == reports.Error
+			if changed := c.want != c.status; told != changed {
+				t.Errorf("findings: %+v", result.Findings)
+			}
+			if ground.asked != c.asked {
+				t.Errorf("the cluster was asked %d times", ground.asked)
+			}
+		})
+	}
+}
