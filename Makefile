@@ -24,6 +24,10 @@ test-kind: build ## the tests of kind clusters, which "make test" skips where no
 	bin/wi-e2e images node
 	WI_E2E_TEST_KIND=required $(GOTEST) ./fixtures/cluster/kind
 
+.PHONY: test-load
+test-load: build ## how many admissions a second the reference takes, on a machine that does nothing else
+	WI_E2E_TEST_LOAD=required $(GOTEST) -v -run TestTheReferenceTakesItsLoad ./cmd/wi-e2e
+
 .PHONY: selftest
 selftest: build ## the suites against deliberate faults: every one has to be noticed
 	bin/wi-e2e selftest $(ARGS)

@@ -2,10 +2,6 @@ package issuer
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"slices"
@@ -14,7 +10,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
@@ -197,7 +192,7 @@ func keyRotation(ctx context.Context, t *suites.T) {
 	t.Require(old.accepted(ctx, t), "a token is refused before any rotation")
 
 	var fresh *token
-	rotate(ctx, t, func() {
+	t.RotateSigningKey(ctx, func() {
 		fresh = freshToken(ctx, t, ns, sa)
 		set := currentKeys()
 		t.Check(fresh.header.Kid != old.header.Kid, "a new token still bears the old kid %s", old.header.Kid)
@@ -214,40 +209,4 @@ func keyRotation(ctx context.Context, t *suites.T) {
 	t.Check(old.verifies(set), "after the withdrawal a token of the key that signs now does not verify against the JWKS")
 	t.Check(!fresh.accepted(ctx, t), "a token of the withdrawn key is accepted")
 	t.Check(old.accepted(ctx, t), "after the withdrawal a token of the key that signs now is refused")
-}
-
-// rotate has a new key sign, with the old one still verifying, while during runs, and then withdraws it again. Rotating back
-// withdraws the key that signed before, as every rotation ends. In this direction the tokens of the cluster's running pods stay
-// good all the time.
-func rotate(ctx context.Context, t *suites.T, during func()) {
-	rotator, ok := t.Env().Cluster.(cluster.SigningKeyRotator)
-	if !ok {
-		t.Broken("the cluster cannot rotate its signing keys, although it was planned for")
-	}
-	oldKey, err := rotator.ServiceAccountKey()
-	t.Must(err, "read the signing key")
-	newKey := generateKey(t)
-	rotatedBack := false
-	defer func() {
-		if rotatedBack {
-			return
-		}
-		// Whatever was found, the cluster goes on with the key that its running pods' tokens bear.
-		restore, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		if err := rotator.SetServiceAccountKeys(restore, oldKey); err != nil {
-			t.Broken("the old signing key cannot be restored: %v", err)
-		}
-	}()
-	t.Must(rotator.SetServiceAccountKeys(ctx, newKey, oldKey), "rotate the signing key")
-	during()
-	t.Must(rotator.SetServiceAccountKeys(ctx, oldKey), "rotate back and withdraw the key that signed")
-	rotatedBack = true
-}
-
-// generateKey is a new RSA key, as PEM.
-func generateKey(t *suites.T) []byte {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	t.Must(err, "generate a signing key")
-	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 }

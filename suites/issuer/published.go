@@ -75,7 +75,7 @@ func publishedRotation(ctx context.Context, t *suites.T) {
 	currentKeys := func() keySet { return public.keys(ctx, t, publicDocument(ctx, t, public, old)) }
 
 	var fresh *token
-	rotate(ctx, t, func() {
+	t.RotateSigningKey(ctx, func() {
 		fresh = freshToken(ctx, t, ns, sa)
 		t.Require(fresh.header.Kid != old.header.Kid, "a new token still bears the old kid %s", old.header.Kid)
 		set := currentKeys()

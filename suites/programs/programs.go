@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -60,42 +59,6 @@ func Run(ctx context.Context, t *suites.T, pod *corev1.Pod) map[string]Outcome {
 	finished, err := pods.Run(ctx, t.Kube(), pod)
 	t.Must(err, "run pod %s", pod.Name)
 	return Outcomes(t, finished, pod.Spec.Containers)
-}
-
-// ReadAgain runs the pod as that of a Deployment, whose programs read again and again, and expects each of them to read the secret twice,
-// as that client.
-func ReadAgain(ctx context.Context, t *suites.T, pod *corev1.Pod, clientID string) {
-	const name = "deployment"
-	pod.Labels["app"] = name
-	pod.Spec.RestartPolicy = corev1.RestartPolicyAlways
-	for i := range pod.Spec.Containers {
-		c := &pod.Spec.Containers[i]
-		c.Env = append(c.Env, corev1.EnvVar{Name: "WORKLOAD_INTERVAL", Value: "1"})
-	}
-	ns := t.Namespace(ctx)
-	_, err := t.Kube().AppsV1().Deployments(ns).Create(ctx, &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: appsv1.DeploymentSpec{
-			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels}, Spec: pod.Spec},
-		},
-	}, metav1.CreateOptions{})
-	t.Must(err, "create deployment %s", name)
-	running, err := pods.AwaitReady(ctx, t.Kube(), ns, "app="+name)
-	t.Must(err, "start deployment %s", name)
-	for _, c := range pod.Spec.Containers {
-		var results []workloads.Result
-		err := pods.AwaitLog(ctx, t.Kube(), ns, running, c.Name, func(line []byte) bool {
-			if parsed, err := workloads.Parse(line); err == nil {
-				results = append(results, parsed...)
-			}
-			return len(results) == 2
-		})
-		t.Must(err, "wait for results")
-		for _, r := range results {
-			HasRead(t, "container "+c.Name, r, clientID)
-		}
-	}
 }
 
 // Outcomes reads what the programs of a pod that has ended came to. That their exit codes agree is expected here.

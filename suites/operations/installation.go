@@ -1,0 +1,207 @@
+package operations
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
+	"k8s.io/utils/ptr"
+
+	"github.com/wi-e2e/wi-e2e/fixtures/pods"
+	"github.com/wi-e2e/wi-e2e/suites"
+)
+
+// installation is the webhook under test as something to disturb: the Deployments whose pods are behind its Service. It is
+// found by its registration alone, so that any conformant subject will do.
+type installation struct {
+	selector    labels.Selector     // of the webhook's Service
+	deployments []appsv1.Deployment // as they were found
+}
+
+const (
+	// wholeWithin is how long an installation may take to become whole again: starts, probes and drains of all replicas on a slow cluster.
+	wholeWithin = 2 * time.Minute
+	// restoreWithin bounds what puts an installation back, without the time until it is whole.
+	restoreWithin = 20 * time.Second
+	// restartedAt is the annotation of the pod template that `kubectl rollout restart` sets.
+	restartedAt = "kubectl.kubernetes.io/restartedAt"
+)
+
+// settled is the installation, once it is whole. Who disturbs it defers restore first:
+//
+//	webhook := settled(ctx, t)
+//	defer webhook.restore(ctx, t)
+func settled(ctx context.Context, t *suites.T) *installation {
+	t.Must(awaitWhole(ctx, t), "wait until the installation is whole before it is disturbed")
+	name := t.Subject().Service
+	service, err := t.Kube().CoreV1().Services(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
+	t.Must(err, "get the webhook's Service %s", name)
+	if len(service.Spec.Selector) == 0 { // an empty one would pick every Deployment
+		t.Broken("Service %s has no selector: which pods are the webhook's cannot be told", name)
+	}
+	i := &installation{selector: labels.SelectorFromSet(service.Spec.Selector)}
+	all, err := t.Kube().AppsV1().Deployments(name.Namespace).List(ctx, metav1.ListOptions{})
+	t.Must(err, "list the Deployments of namespace %s", name.Namespace)
+	for _, d := range all.Items {
+		if i.selector.Matches(labels.Set(d.Spec.Template.Labels)) {
+			i.deployments = append(i.deployments, d)
+		}
+	}
+	if len(i.deployments) == 0 {
+		t.Broken("no Deployment makes the pods behind Service %s: how to scale and restart the webhook is not known", name)
+	}
+	return i
+}
+
+// awaitWhole waits until the installation lacks nothing, an answered admission included.
+func awaitWhole(ctx context.Context, t *suites.T) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, wholeWithin, fmt.Errorf("not within %s", wholeWithin))
+	defer cancel()
+	return t.Subject().AwaitWhole(ctx, t.Kube())
+}
+
+// restore takes back what scale and restart changed, however the test ended, and waits until the installation is whole for the next
+// one. An installation that does not become whole again is the subject's failure.
+func (i *installation) restore(ctx context.Context, t *suites.T) {
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreWithin)
+	defer cancel()
+	for _, found := range i.deployments {
+		now, err := t.Kube().AppsV1().Deployments(found.Namespace).Get(undo, found.Name, metav1.GetOptions{})
+		t.Must(err, "restore Deployment %s/%s", found.Namespace, found.Name)
+		if want := replicas(&found); replicas(now) != want {
+			scaleTo(undo, t, &found, want)
+		}
+		before, had := found.Spec.Template.Annotations[restartedAt]
+		if after, has := now.Spec.Template.Annotations[restartedAt]; before != after || had != has {
+			annotate(undo, t, &found, ptr.To(before), had)
+		}
+	}
+	if ctx.Err() != nil {
+		return // nobody waits any more; the next test, if there is one, begins by waiting
+	}
+	if err := awaitWhole(ctx, t); err != nil {
+		_, unreachable := t.Kube().CoreV1().Services(t.Subject().Service.Namespace).Get(undo, t.Subject().Service.Name, metav1.GetOptions{})
+		t.Must(unreachable, "wait until the installation is whole again")
+		t.Check(false, "the installation is not whole again after the test: %v", err)
+	}
+}
+
+// replicas of the whole installation, as it was found.
+func (i *installation) replicas() int {
+	n := 0
+	for _, d := range i.deployments {
+		n += int(replicas(&d))
+	}
+	return n
+}
+
+// pods are the webhook's, without those that are ending or have ended.
+func (i *installation) pods(ctx context.Context, t *suites.T) []corev1.Pod {
+	all, err := pods.BehindService(ctx, t.Kube(), t.Subject().Service)
+	t.Must(err, "find the webhook's pods")
+	var serving []corev1.Pod
+	for _, p := range all {
+		if !isEnding(&p) {
+			serving = append(serving, p)
+		}
+	}
+	return serving
+}
+
+// listPods lists and watches the webhook's pods.
+func (i *installation) listPods(t *suites.T) cache.ListerWatcher {
+	webhooks := func(o *metav1.ListOptions) { o.LabelSelector = i.selector.String() }
+	return cache.NewFilteredListWatchFromClient(t.Kube().CoreV1().RESTClient(), "pods", t.Subject().Service.Namespace, webhooks)
+}
+
+// scaleToZero scales every Deployment of the webhook to none.
+func (i *installation) scaleToZero(ctx context.Context, t *suites.T) {
+	for _, d := range i.deployments {
+		scaleTo(ctx, t, &d, 0)
+	}
+}
+
+// scaleBack scales every Deployment of the webhook to what it had.
+func (i *installation) scaleBack(ctx context.Context, t *suites.T) {
+	for _, d := range i.deployments {
+		scaleTo(ctx, t, &d, replicas(&d))
+	}
+}
+
+// restart rolls every Deployment of the webhook, as `kubectl rollout restart` does.
+func (i *installation) restart(ctx context.Context, t *suites.T) {
+	for _, d := range i.deployments {
+		annotate(ctx, t, &d, ptr.To(time.Now().UTC().Format(time.RFC3339Nano)), true)
+	}
+}
+
+// undoRestart rolls them back to the template that they were found with.
+func (i *installation) undoRestart(ctx context.Context, t *suites.T) {
+	for _, d := range i.deployments {
+		before, had := d.Spec.Template.Annotations[restartedAt]
+		annotate(ctx, t, &d, &before, had)
+	}
+}
+
+// replicas is the API's default where a Deployment does not say.
+func replicas(d *appsv1.Deployment) int32 { return ptr.Deref(d.Spec.Replicas, 1) }
+
+func isReady(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+func isEnding(p *corev1.Pod) bool {
+	return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
+}
+
+// scaleTo changes nothing but the number: a Deployment that is written back whole loses the fields that this client does not know.
+func scaleTo(ctx context.Context, t *suites.T, d *appsv1.Deployment, to int32) {
+	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, to)
+	changed, err := t.Kube().AppsV1().Deployments(d.Namespace).Patch(ctx, d.Name, types.MergePatchType, patch, patchOptions)
+	t.Must(err, "scale Deployment %s/%s to %d", d.Namespace, d.Name, to)
+	awaitObserved(ctx, t, changed)
+}
+
+// annotate sets restartedAt of the pod template, or removes it.
+func annotate(ctx context.Context, t *suites.T, d *appsv1.Deployment, value *string, keep bool) {
+	if !keep {
+		value = nil
+	}
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{
+		"metadata": map[string]any{"annotations": map[string]any{restartedAt: value}},
+	}}})
+	t.Must(err, "encode the pod template's annotation")
+	changed, err := t.Kube().AppsV1().Deployments(d.Namespace).Patch(ctx, d.Name, types.MergePatchType, patch, patchOptions)
+	t.Must(err, "restart Deployment %s/%s", d.Namespace, d.Name)
+	awaitObserved(ctx, t, changed)
+}
+
+// awaitObserved waits until the change is known to the controllers, and to who lists from the API server's cache: before that the
+// installation is whole still.
+func awaitObserved(ctx context.Context, t *suites.T, changed *appsv1.Deployment) {
+	if changed.Status.ObservedGeneration >= changed.Generation {
+		return // it was like that
+	}
+	named := fields.OneTermEqualSelector(metav1.ObjectNameField, changed.Name)
+	list := cache.NewListWatchFromClient(t.Kube().AppsV1().RESTClient(), "deployments", changed.Namespace, named)
+	_, err := watchtools.Until(ctx, changed.ResourceVersion, list, func(e watch.Event) (bool, error) {
+		d, ok := e.Object.(*appsv1.Deployment)
+		return ok && d.Status.ObservedGeneration >= changed.Generation, nil
+	})
+	t.Must(err, "wait until Deployment %s/%s is seen to have changed", changed.Namespace, changed.Name)
+}
+
+var patchOptions = metav1.PatchOptions{FieldManager: suites.FieldManager}
