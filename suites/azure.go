@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -46,6 +47,9 @@ type Azure struct {
 	HostAliases []corev1.HostAlias
 	// Evidence is what Azure was asked and decided after a sequence number; nil for the real one, which does not tell.
 	Evidence func(ctx context.Context, since uint64) ([]evidence.Entry, error)
+	// ShortenTokens has the tokens that are given from now on live that long, zero as long as they usually do; nil for the real Azure
+	// (ShortTokens).
+	ShortenTokens func(ctx context.Context, lifetime time.Duration) error
 	// Propagation bounds the wait until Azure knows a new federated credential.
 	Propagation Propagation
 	// Trusted are the identities by the trust they were made for. While tests run it is Trust and TrustedBy that may be used.

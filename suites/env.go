@@ -44,6 +44,9 @@ const namespaceKind = "Namespace.v1."
 type Env struct {
 	Cluster cluster.Cluster
 	Subject *subject.Installed
+	// Downgrade puts the version before the subject's in its place, Upgrade the subject again, each as its users would. They return
+	// when the webhook answers. Nil without a version before (PreviousVersion).
+	Downgrade, Upgrade func(ctx context.Context) (*subject.Installed, error)
 	// DialSubject connects to the subject's webhook, whatever the address; nil goes to a pod behind its Service.
 	DialSubject func(ctx context.Context, network, address string) (net.Conn, error)
 	// Azure is nil without one.
@@ -56,6 +59,8 @@ type Env struct {
 	MinimumSDKs bool
 	// Images are the references of those on the cluster, by workload, and of wi-e2e itself.
 	Images map[string]string
+	// LongRun is nil unless the tests of the tier soak were asked for.
+	LongRun *LongRun
 	// Fuzz is for the test of random pods.
 	Fuzz Fuzz
 	// RunID makes names unique; it is a DNS label of at most 12 characters.
@@ -71,6 +76,8 @@ type Env struct {
 	NotPassed func(ctx context.Context, result *reports.Test, namespace string)
 	// KeepNamespaces leaves namespaces alone when their test ends, for a cluster that is about to be deleted as a whole.
 	KeepNamespaces bool
+	// NamespaceOwner owns the namespaces that tests make, which go with it; nil for none.
+	NamespaceOwner *metav1.OwnerReference
 
 	rest *rest.Config
 
@@ -184,6 +191,20 @@ func (e *Env) Namespace(ctx context.Context, kube kubernetes.Interface, test str
 	return ns.name, ns.err
 }
 
+// Adopt takes over the namespace that somebody else has made, or is about to make, for a test of the run.
+func (e *Env) Adopt(test string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.namespaces == nil {
+		e.namespaces = map[string]*testNamespace{}
+	}
+	if e.namespaces[test] == nil {
+		ns := &testNamespace{name: namespaceName(e.RunID, test)}
+		ns.once.Do(func() {})
+		e.namespaces[test] = ns
+	}
+}
+
 // namespaceOf is the test's namespace, "" if it has none.
 func (e *Env) namespaceOf(test string) string {
 	e.mu.Lock()
@@ -203,6 +224,9 @@ func (e *Env) createNamespace(ctx context.Context, kube kubernetes.Interface, na
 			"pod-security.kubernetes.io/enforce": "privileged",
 		},
 	}}
+	if e.NamespaceOwner != nil {
+		ns.OwnerReferences = []metav1.OwnerReference{*e.NamespaceOwner}
+	}
 	if err := e.Record(namespaceKind, "", name); err != nil {
 		return err
 	}

@@ -54,11 +54,11 @@ func TestSelect(t *testing.T) {
 		{"a requirement", Selection{Requirements: []string{"AA-01"}}, []string{"one", "alone", "owner"}, ""},
 		{"all conditions hold together", Selection{Tiers: []string{"admission"}, Requirements: []string{"AA-01"}, Tests: []string{"!alone"}}, []string{"one"}, ""},
 		{"an unknown language", Selection{Languages: []string{"cobol"}}, nil, `unknown language "cobol" (there are: dotnet, go, java, javascript, python)`},
-		{"an unknown tier", Selection{Tiers: []string{"x"}}, nil, `unknown tier "x" (there are: admission, exchange, proxy, windows, issuer)`},
+		{"an unknown tier", Selection{Tiers: []string{"x"}}, nil, `unknown tier "x" (there are: admission, exchange, proxy, windows, operations, issuer, soak)`},
 		{"an unknown test", Selection{Tests: []string{"x"}}, nil, `unknown test "x"`},
 		{"an unknown excluded test", Selection{Tests: []string{"!x"}}, nil, `unknown test "x"`},
 		{"an unknown requirement", Selection{Requirements: []string{"XX-01"}}, nil, `unknown requirement "XX-01"`},
-		{"several mistakes are told at once", Selection{Tiers: []string{"x"}, Tests: []string{"y"}}, nil, `"x" (there are: admission, exchange, proxy, windows, issuer); unknown test "y"`},
+		{"several mistakes are told at once", Selection{Tiers: []string{"x"}, Tests: []string{"y"}}, nil, `"x" (there are: admission, exchange, proxy, windows, operations, issuer, soak); unknown test "y"`},
 		{"a contradiction", Selection{Tiers: []string{"issuer"}, Tests: []string{"one"}}, nil, "the selection matches no test"},
 		{"a requirement without a test yet", Selection{Requirements: []string{"BB-02"}}, nil, "BB-02 has no test yet, issue #9 brings it"},
 	} {
@@ -189,7 +189,7 @@ func TestViolationStatus(t *testing.T) {
 }
 
 func TestEveryCapabilityHasAReason(t *testing.T) {
-	for _, c := range []Capability{SubjectPods, KnownIssuer, ControlPlaneAccess, CustomTokenEndpoint, NoCustomTokenEndpoint, Nodes, WindowsNodes, AzureAvailable} {
+	for _, c := range []Capability{SubjectPods, KnownIssuer, ControlPlaneAccess, CustomTokenEndpoint, NoCustomTokenEndpoint, Nodes, WindowsNodes, AzureAvailable, PreviousVersion, ShortTokens, RenewalTime} {
 		if m := missing[c]; m.Reason == "" || m.Text == "" {
 			t.Errorf("capability %s has no skip reason", c)
 		}

@@ -19,11 +19,13 @@ const (
 	Windows    Tier = "windows"
 	Operations Tier = "operations"
 	Issuer     Tier = "issuer"
+	// Soak lasts as long as a run is asked for, and is left out where it is not.
+	Soak Tier = "soak"
 )
 
 // Tiers are all tiers in the order in which they run. The issuer comes last: its tests restart the API server, which leaves
 // scheduler and kubelet, as they back off, slow to run pods for a while.
-var Tiers = []Tier{Admission, Exchange, Proxy, Windows, Operations, Issuer}
+var Tiers = []Tier{Admission, Exchange, Proxy, Windows, Operations, Issuer, Soak}
 
 // Capability is something that a cluster or subject can or cannot do. A test that needs a missing one is not run: its
 // planned skip has the capability's reason.
@@ -35,6 +37,10 @@ const (
 	SubjectPods Capability = "subject-pods"
 	// OwnInstallation: the run installed the webhook, so that it may disturb it. Nobody's own workloads are to be refused for a test.
 	OwnInstallation Capability = "own-installation"
+	// PreviousVersion: there is a version of the webhook before the one under test, to upgrade from.
+	PreviousVersion Capability = "previous-version"
+	// RenewalTime: the soak lasts long enough to see the kubelet renew a token.
+	RenewalTime Capability = "renewal-time"
 	// KnownIssuer: the issuer that was asked for is known, so that it can be compared with what is served.
 	KnownIssuer Capability = "known-issuer"
 	// PublicIssuer: relying parties on the internet, or the emulated one, find the documents of the cluster's issuer.
@@ -51,6 +57,8 @@ const (
 	WindowsNodes Capability = "windows-nodes"
 	// AzureAvailable: there is an Azure, emulated or real, that can see the cluster's issuer.
 	AzureAvailable Capability = "azure"
+	// ShortTokens: Azure gives tokens that end so soon that programs exchange at each reading, for those who ask (Azure.ShortenTokens).
+	ShortTokens Capability = "short-tokens"
 	// ProxyImage: the proxy's image trusts the Azure that there is.
 	ProxyImage Capability = "proxy-image"
 	// NativeSidecar: the proxy is a native sidecar (PRX-06).
@@ -87,6 +95,8 @@ var missing = map[Capability]struct {
 }{
 	SubjectPods:           {"no-subject-pods", "the webhook's pods are out of reach: no pod behind its Service that a port-forward could go to"},
 	OwnInstallation:       {"not-ours-to-disturb", "the webhook was there before the run, which does not disturb what others rely on"},
+	PreviousVersion:       {"no-previous-version", "no version to upgrade from is named: give the manifest or chart of the one before (--upgrade-from)"},
+	RenewalTime:           {"soak-too-short", "the kubelet renews a token after 80 per cent of its life, and the shortest lives 10 minutes: soak for 12 minutes at least"},
 	KnownIssuer:           {"no-known-issuer", "the cluster is not ours: which issuer was asked for is not known"},
 	PublicIssuer:          {"no-public-issuer", "nobody on the internet looks for the cluster's issuer: that takes the real Azure, or a run that publishes it"},
 	ControlPlaneAccess:    {"no-control-plane-access", "the control plane is not ours: signing keys cannot be rotated"},
@@ -95,6 +105,7 @@ var missing = map[Capability]struct {
 	Nodes:                 {"no-nodes", "the cluster has no node that pods can be scheduled on"},
 	WindowsNodes:          {noWindowsNodes, "the cluster has no ready node with Windows"},
 	AzureAvailable:        {"no-azure", "there is no Azure: the emulator's image cannot be loaded into this cluster: name one that it can pull (--image), or use --azure real"},
+	ShortTokens:           {"no-short-tokens", "the tokens of the real Azure live an hour and longer, so that programs do not exchange in the time of a test"},
 	ProxyImage:            {"no-proxy-image", "the image of the installed proxy cannot be made to trust the emulator: use --azure real, or have the run install the subject"},
 	NativeSidecar:         {"no-native-sidecar", "the proxy is an ordinary container: native sidecars take Kubernetes 1.32 and profile 1.5"},
 	EmulatedIMDS:          {"no-emulated-imds", "the nodes are not ours: a metadata service of our own would hide theirs"},

@@ -6,6 +6,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
+	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +21,7 @@ import (
 
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 	"github.com/wi-e2e/wi-e2e/suites/runner"
 )
 
@@ -96,16 +100,52 @@ func TestAnSDKThatIsBrokenOnPurposeFailsItsOwnRowOnlyAndInItsOwnWords(t *testing
 			t.Errorf("%s: the log of its pod is not among what is searched for leaks: %v", test.ID, err)
 		}
 	}
+	expectWithheld(t, output, "sdk-"+talkative)
 	if found := leaks(t, output); len(found) > 0 {
 		t.Errorf("a secret or a token is in: %s", strings.Join(found, ", "))
+	}
+	if got := wiE2E(t, "report", "verify", "--secrets", output); got.code != reports.ExitPass {
+		t.Errorf("verify: exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 	expectNothingLeft(t, state)
 }
 
-// buildBroken is workloads.Build with the SDKs of brokenSDKs.
+// talkative is a workload that prints its token, and the secret as it makes the hash of it. That is no fault of the subject's.
+const talkative = "node-azidentity"
+
+const talk = `import crypto from "node:crypto"; import fs from "node:fs"; console.error(fs.readFileSync(process.env.AZURE_FEDERATED_TOKEN_FILE).toString()); ` +
+	`const {update} = crypto.Hash.prototype; crypto.Hash.prototype.update = function (value, ...more) { console.error(String(value)); return update.call(this, value, ...more); };`
+
+// expectWithheld expects that a test's pods printed a token and the secret, and that both were withheld from their logs.
+func expectWithheld(t *testing.T, output, test string) {
+	t.Helper()
+	var said strings.Builder
+	logs := filepath.Join(output, runner.LogsDir, "pods")
+	err := filepath.WalkDir(logs, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.Contains(path, test+"_") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		said.Write(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []redact.Kind{redact.Token, redact.Secret} {
+		if !strings.Contains(said.String(), kind.Mark()) {
+			t.Errorf("%s is not among what was withheld from the logs of %s, so that it was not printed", kind, test)
+		}
+	}
+}
+
+// buildBroken is workloads.Build with the SDKs of brokenSDKs, and one that talks.
 func buildBroken(ctx context.Context, name string, versions workloads.Versions, progress func(note string)) (v1.Image, string, error) {
 	img, ref, err := workloads.Build(ctx, name, versions, progress)
 	broken, isBroken := brokenSDKs[name]
+	if err == nil && name == talkative {
+		img, err = withScript(img, talk)
+	}
 	if err != nil || !isBroken {
 		return img, ref, err
 	}
@@ -128,6 +168,17 @@ func withVariable(img v1.Image, variable, value string) (v1.Image, error) {
 		start := fmt.Sprintf("import os, sys; os.environ[%q] = %q; os.execv(sys.argv[1], sys.argv[1:])", variable, value)
 		config.Entrypoint = slices.Concat([]string{runtime, "-c", start}, config.Entrypoint)
 	}
+	return mutate.Config(img, config)
+}
+
+// withScript has Node run a script before an image's program.
+func withScript(img v1.Image, script string) (v1.Image, error) {
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config := file.Config
+	config.Entrypoint = slices.Insert(slices.Clone(config.Entrypoint), 1, "--import", "data:text/javascript,"+url.PathEscape(script))
 	return mutate.Config(img, config)
 }
 

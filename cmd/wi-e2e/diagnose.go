@@ -20,6 +20,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/images"
 	"github.com/wi-e2e/wi-e2e/fixtures/objects"
 	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
@@ -96,6 +97,7 @@ func printDiagnosis(output string, of diagnosed, d diagnosis.Diagnosis) error {
 	if err != nil {
 		return err
 	}
+	d = redact.Copy(redact.FromEnvironment(), d) // what servers answered is in it
 	if output == outputJSON {
 		err = writeDiagnosisJSON(os.Stdout, of, d, catalogue)
 	} else {

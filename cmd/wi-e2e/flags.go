@@ -74,6 +74,7 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	text(func(c *runner.Config) *string { return &c.Subject.Helm.Version }, "chart-version", "`VERSION` of the chart")
 	each(func(c *runner.Config) *[]string { return &c.Subject.Helm.Values }, "values", "values `FILE` of the chart (repeatable)")
 	each(func(c *runner.Config) *[]string { return &c.Subject.Helm.Set }, "set", "`KEY=VALUE` of the chart (repeatable)")
+	text(func(c *runner.Config) *string { return &c.Subject.UpgradeFrom }, "upgrade-from", "manifest or chart (`FILE`, directory or URL) of the version before, for tests of upgrades, with --subject manifest and helm")
 	text(func(c *runner.Config) *string { return &c.Subject.Namespace }, "namespace", "namespace of the installation, for --subject preinstalled and helm (default: found)")
 	each(func(c *runner.Config) *[]string { return &c.Subject.ImageArchives }, "image-archive", "docker-archive or OCI layout `FILE` to load into the cluster first (repeatable)")
 	text(func(c *runner.Config) *string { return &c.Subject.Profile }, "profile", "webhook `VERSION` whose contract holds, or latest (default: detected)")
@@ -89,6 +90,9 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	list(func(c *runner.Config) *[]string { return &c.Select.Languages }, "language", "no tests of programs in other languages, such as go (repeatable)")
 	text(func(c *runner.Config) *string { return &c.Shard }, "shard", "the I-th of N parts of the selected tests: `I/N`; all shards need the same --seed")
 	text(func(c *runner.Config) *string { return &c.Durations }, "durations", "record `FILE` of an earlier run, by whose durations shards are balanced")
+	yes(func(c *runner.Config) *bool { return &c.InCluster }, "in-cluster", "have pods of the cluster execute the tests, but for those that run alone")
+	flags.IntVar(&f.given.Shards, "shards", 0, "`N` pods to divide the tests among, for --in-cluster")
+	f.apply["shards"] = func(c *runner.Config) { c.Shards = f.given.Shards }
 	flags.Int64Var(&f.given.Seed, "seed", 0, "seed of the tests' order and of the random pods (default: drawn)")
 	f.apply["seed"] = func(c *runner.Config) { c.Seed = f.given.Seed }
 	flags.IntVar(&f.given.FuzzPods, "fuzz-pods", suites.DefaultFuzzPods, "`N` random pods, in the test fuzzed-pods")

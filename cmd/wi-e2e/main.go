@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/proxy"
 	"github.com/wi-e2e/wi-e2e/fixtures/reference/redirect"
 	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 	"github.com/wi-e2e/wi-e2e/suites/runner"
 )
 
@@ -60,15 +62,20 @@ func run(args []string) int {
 	case errors.As(err, &code):
 		return int(code)
 	case errors.As(err, &usage), errors.As(err, &mutant), errors.Is(err, errUsage):
-		fmt.Fprintf(os.Stderr, "wi-e2e: %v\n", err)
+		complain(os.Stderr, err)
 		return reports.ExitUsage
 	case ctx.Err() != nil:
-		fmt.Fprintf(os.Stderr, "wi-e2e: interrupted: %v\n", err)
+		complain(os.Stderr, fmt.Errorf("interrupted: %w", err))
 		return reports.ExitInterrupted
 	default:
-		fmt.Fprintf(os.Stderr, "wi-e2e: %v\n", err)
+		complain(os.Stderr, err)
 		return reports.ExitEnvironment
 	}
+}
+
+// complain prints an error, without secrets: what a server or the user said may be in it.
+func complain(w io.Writer, err error) {
+	fmt.Fprintf(w, "wi-e2e: %s\n", redact.FromEnvironment().String(err.Error()))
 }
 
 // errUsage marks mistakes in flags and arguments that cobra found.
@@ -95,7 +102,7 @@ Exit codes: 0 pass, 1 the subject failed, 2 usage or configuration, 3 environmen
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (%w)", err, errUsage) })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), diagnoseCommand(), doctorCommand(), imagesCommand(), selftestCommand(), matrixCommand(), reportCommand(), gateCommand(), gcCommand(), versionCommand(),
+	root.AddCommand(runCommand(), soakCommand(), shardCommand(), planCommand(), listCommand(), clusterCommand(), azureCommand(), diagnoseCommand(), doctorCommand(), imagesCommand(), selftestCommand(), matrixCommand(), reportCommand(), gateCommand(), gcCommand(), versionCommand(),
 		ask.Command(), reference.Command(mutants.WebhookFault), issuer.Command(mutants.IssuerFault), proxy.Command(mutants.ProxyFault), redirect.Command(mutants.InitFault), emulator.Command(), imds.Command(), probe.Command())
 	return root
 }

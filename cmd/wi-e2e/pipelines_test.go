@@ -209,6 +209,88 @@ func TestFilesThatThePipelinesNameAreThereAndRead(t *testing.T) {
 	}
 }
 
+// publication is what a step does, of GitHub's or of Azure Pipelines.
+type publication struct {
+	ID        string         `json:"id"`
+	If        string         `json:"if"`
+	Condition string         `json:"condition"`
+	Uses      string         `json:"uses"`
+	With      map[string]any `json:"with"`
+	Run       string         `json:"run"`
+	Bash      string         `json:"bash"`
+	Publish   string         `json:"publish"`
+	Task      string         `json:"task"`
+	Inputs    map[string]any `json:"inputs"`
+}
+
+// published is the directory that the step makes readable to others; "" for none, and for our binary.
+func (p publication) published() string {
+	path := p.Publish
+	switch {
+	case strings.HasPrefix(p.Uses, "actions/upload-artifact@"):
+		path, _ = p.With["path"].(string)
+	case strings.HasPrefix(p.Task, "PublishTestResults@"):
+		path, _ = p.Inputs["testResultsFiles"].(string)
+	}
+	path, _, _ = strings.Cut(path, "/")
+	return strings.TrimPrefix(path, "bin")
+}
+
+func TestNothingIsPublishedInWhichThereMayBeSecrets(t *testing.T) {
+	for name, pipeline := range pipelines(t) {
+		var jobs []any
+		switch all := pipeline["jobs"].(type) {
+		case []any:
+			jobs = all
+		case map[string]any:
+			jobs = slices.Collect(maps.Values(all))
+		}
+		publications := 0
+		for _, job := range jobs {
+			data, err := yaml.Marshal(job.(map[string]any)["steps"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			var steps []publication
+			if err := yaml.Unmarshal(data, &steps); err != nil {
+				t.Fatal(err)
+			}
+			for i, step := range steps {
+				path := step.published()
+				if path == "" {
+					continue
+				}
+				publications++
+				command := "bin/wi-e2e report verify --secrets " + path
+				verified := slices.IndexFunc(steps[:i], func(s publication) bool {
+					return slices.Contains(strings.Split(strings.TrimSpace(s.Run+s.Bash), "\n"), command)
+				})
+				if verified < 0 {
+					t.Errorf("%s: %s is published, and no step before runs %q", name, path, command)
+					continue
+				}
+				before := steps[verified]
+				if before.If+before.Condition != "always()" {
+					t.Errorf("%s: whether secrets are in %s is looked at on the condition %q only", name, path, before.If+before.Condition)
+				}
+				want := "always() && steps." + before.ID + ".outcome == 'success'"
+				if strings.HasPrefix(name, ".pipelines") {
+					want = "and(always(), eq(variables.clean, 'yes'))"
+					if lines := strings.Split(before.Bash, "\n"); lines[0] != "set -euo pipefail" || !strings.Contains(before.Bash, command+"\necho \"##vso[task.setvariable variable=clean]yes\"\n") {
+						t.Errorf("%s: the variable is set although secrets may be in %s: %s", name, path, before.Bash)
+					}
+				}
+				if got := step.If + step.Condition; got != want {
+					t.Errorf("%s: %s is published on the condition %q, want %q", name, path, got, want)
+				}
+			}
+		}
+		if want := map[bool]int{false: 2, true: 3}[strings.HasPrefix(name, ".pipelines")]; publications != want {
+			t.Errorf("%s: %d steps publish something, want %d", name, publications, want)
+		}
+	}
+}
+
 func TestAPullRequestIsGivenNoSecret(t *testing.T) {
 	for _, path := range []string{".github/workflows/pull-request.yaml", ".pipelines/pull-request.yaml"} {
 		data, err := os.ReadFile(filepath.Join(repository, path))

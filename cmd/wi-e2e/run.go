@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -10,16 +11,19 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 	"k8s.io/klog/v2"
 
 	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 	"github.com/wi-e2e/wi-e2e/suites/runner"
 )
 
 func runCommand() *cobra.Command {
 	var flags configFlags
 	var dryRun bool
+	var resume, doneFile string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the suites and write the reports",
@@ -36,10 +40,19 @@ configuration file, and that over the defaults.`,
   wi-e2e run --subject manifest --manifest azure-wi-webhook.yaml --image-archive webhook.tar
   wi-e2e run --subject helm --chart ./workload-identity-webhook --set replicaCount=1 --image-archive webhook.tar
   wi-e2e cluster create dev && wi-e2e run --cluster dev
+  wi-e2e run --in-cluster --shards 3
+  wi-e2e run --resume 3f2a91c0
   wi-e2e run --provider aks --azure real --region westeurope --region northeurope --image-repository registry.example/wi-e2e --dry-run`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := flags.config(cmd)
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			var config runner.Config
+			var record *reports.Record
+			if doneFile != "" {
+				defer func() {
+					err = errors.Join(err, tellDone(doneFile, cmp.Or(config.Output, flags.given.Output, defaultOutput), record != nil, err))
+				}()
+			}
+			config, err = flags.config(cmd)
 			if err != nil {
 				return err
 			}
@@ -48,28 +61,51 @@ configuration file, and that over the defaults.`,
 			}
 			console := newConsole()
 			defer console.Close()
-			record, err := runner.Run(cmd.Context(), config, runner.Options{
-				Version: version(), Command: commandLine(os.Args), Observer: console, Rerun: rerun(os.Args),
-			})
+			options := runner.Options{Version: version(), Command: commandLine(os.Args), Observer: console, Rerun: rerun(os.Args)}
+			if resume != "" {
+				if err := only(cmd, "resume", "done-file"); err != nil {
+					return err
+				}
+				record, config, err = runner.Resume(cmd.Context(), resume, options)
+			} else {
+				record, err = runner.Run(cmd.Context(), config, options)
+			}
 			if err != nil {
 				return err
 			}
 			console.Close()
-			if err := printSummary(record, config); err != nil {
-				return err
-			}
-			if err := stepSummary(record); err != nil {
-				return err
-			}
-			if record.Verdict.ExitCode != reports.ExitPass {
-				return exitError(record.Verdict.ExitCode)
-			}
-			return nil
+			return conclude(record, config)
 		},
 	}
 	flags.register(cmd)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be made in Azure, and make nothing, for --provider aks")
+	cmd.Flags().StringVar(&resume, "resume", "", "go on with the run `ID`, of --in-cluster, whose process was killed; its configuration is that of the run")
+	cmd.Flags().StringVar(&doneFile, "done-file", "", "`FILE` that tells, last of all, the path of the JUnit report, as plugins of Sonobuoy do")
 	return cmd
+}
+
+// only refuses other flags than those.
+func only(cmd *cobra.Command, names ...string) (err error) {
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if !slices.Contains(names, flag.Name) {
+			err = fmt.Errorf("--%s does not go with --%s: the run has its configuration (%w)", flag.Name, names[0], errUsage)
+		}
+	})
+	return err
+}
+
+// conclude prints how a run went, and is its exit code.
+func conclude(record *reports.Record, config runner.Config) error {
+	if err := printSummary(record, config); err != nil {
+		return err
+	}
+	if err := stepSummary(record); err != nil {
+		return err
+	}
+	if record.Verdict.ExitCode != reports.ExitPass {
+		return exitError(record.Verdict.ExitCode)
+	}
+	return nil
 }
 
 // newConsole shows progress on stderr, live where that is a terminal.
@@ -79,6 +115,7 @@ func newConsole() *reports.Console {
 	return reports.NewConsole(os.Stderr, reports.ConsoleOptions{
 		Terminal: isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
 		Color:    inColor(os.Stderr),
+		Secrets:  redact.FromEnvironment(),
 	})
 }
 
@@ -130,11 +167,15 @@ func commandLine(args []string) []string {
 
 // rerun makes the command that repeats one test: the same command with another selection.
 func rerun(args []string) func(string) string {
-	selecting := []string{"--tier", "--test", "--requirement", "--language", "--shard", "--durations", "--seed"}
+	// Neither is one test divided among shards.
+	selecting := []string{"--tier", "--test", "--requirement", "--language", "--shard", "--shards", "--durations", "--seed"}
 	var kept []string
 	line := commandLine(args)
 	for i := 0; i < len(line); i++ {
 		name, _, joined := strings.Cut(line[i], "=")
+		if name == "--in-cluster" {
+			continue
+		}
 		if !slices.Contains(selecting, name) {
 			kept = append(kept, quote(line[i]))
 		} else if !joined {

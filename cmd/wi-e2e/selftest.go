@@ -89,12 +89,14 @@ func selftestOptions(tiers, ids []string) (selftest.Options, error) {
 		return selftest.Options{}, &runner.UsageError{Err: err}
 	}
 	decided := func(requirement string) bool { return len(suites.TestsOf(requirement, ofTiers)) > 0 }
-	tests := slices.DeleteFunc(runner.Tests(), func(t suites.Test) bool { return !slices.ContainsFunc(t.Requirements, decided) })
+	tests := slices.DeleteFunc(runner.Tests(), func(t suites.Test) bool {
+		return t.Tier == suites.Soak || !slices.ContainsFunc(t.Requirements, decided) // what soaks takes hours
+	})
 	chosen, err := chosenMutants(ids)
 	if err != nil {
 		return selftest.Options{}, err
 	}
-	chosen = slices.DeleteFunc(chosen, func(m mutants.Mutant) bool { return !decided(m.Requirement) })
+	chosen = slices.DeleteFunc(chosen, func(m mutants.Mutant) bool { return m.Soak || !decided(m.Requirement) })
 	if len(chosen) == 0 {
 		return selftest.Options{}, fmt.Errorf("no test of the tiers %s is of a rule that these mutants break (%w)", strings.Join(tiers, ", "), errUsage)
 	}

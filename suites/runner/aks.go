@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"time"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/azure"
@@ -157,7 +156,7 @@ func (s *stage) standins() (*standin.Backend, error) {
 	}
 	return &standin.Backend{
 		Provider: provider, TenantID: cmp.Or(r.config.Subject.TenantID, subject.DefaultTenantID), Environment: r.config.Subject.Environment,
-		Logs:     filepath.Join(r.output, LogsDir),
+		Logs:     r.rawLogs,
 		Record:   func(name string) error { return r.ledger.Create(entry(name)) },
 		Removed:  func(name string) error { return r.ledger.Removed(entry(name)) },
 		Progress: r.observer.PhaseNote,

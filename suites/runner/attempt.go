@@ -9,13 +9,20 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
+// afterSoak is for what comes before the soak of a test and after it.
+const afterSoak = 10 * time.Minute
+
+// attemptInfix is between the id of a test and the number of an attempt after the first.
+const attemptInfix = "-attempt-"
+
 // attempt executes a test for the n-th time. To the cluster and to Azure every attempt is a test of its own: it has a namespace,
 // and identities that trust the service accounts there, so that nothing of an earlier attempt is in its way.
 func (s *stage) attempt(ctx context.Context, test suites.Test, n int, slots chan struct{}) reports.Test {
 	r, once := s.run, test
+	n += s.before
 	started := time.Now().UTC()
 	if n > 1 {
-		once.ID = fmt.Sprintf("%s-attempt-%d", test.ID, n)
+		once.ID = fmt.Sprintf("%s%s%d", test.ID, attemptInfix, n)
 		if err := s.trustAgain(ctx, once); err != nil {
 			return reports.Test{
 				ID: test.ID, Title: test.Title, Tier: string(test.Tier), Requirements: test.Requirements, Status: reports.Error,
@@ -24,8 +31,12 @@ func (s *stage) attempt(ctx context.Context, test suites.Test, n int, slots chan
 			}
 		}
 	}
+	if long := s.env.LongRun; long != nil {
+		once.Timeout = time.Until(long.Ends) + afterSoak
+	}
 	result := suites.Execute(ctx, s.env, once, suites.ViolationStatus(test, r.catalogue, r.config.Strict), slots)
 	result.ID = test.ID
+	s.acquit(ctx, &result)
 	r.waivers.Waive(&result, r.record.Subject, r.record.Run.Started)
 	return result
 }

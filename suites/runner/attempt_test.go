@@ -28,6 +28,8 @@ type namespacesOnly struct {
 	made []string
 }
 
+func (c *namespacesOnly) Health(context.Context) error { return nil }
+
 func newNamespacesOnly(t *testing.T) *namespacesOnly {
 	c := &namespacesOnly{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +63,7 @@ func newStage(t *testing.T, c cluster.Cluster, config Config) *stage {
 	s := &stage{run: r, cluster: c, env: &suites.Env{
 		Cluster: c, RunID: "r1", UserAgent: "wi-e2e/v1", KeepNamespaces: true, Record: func(string, string, string) error { return nil },
 	}}
-	s.bundles = bundle.NewWriter(filepath.Join(t.TempDir(), BundleDir), bundle.MaxFile, bundle.MaxAll, func() string { return "" })
+	s.bundles = bundle.NewWriter(filepath.Join(t.TempDir(), BundleDir), bundle.MaxFile, bundle.MaxAll, nil)
 	if err := s.env.Connect(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -26,6 +25,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/objects"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
@@ -93,9 +93,10 @@ func (s *stage) bringUpAzure(ctx context.Context, plan *suites.Plan) error {
 		return err
 	}
 	made := s.azure.made
-	if s.azure.secret, err = newSecret(); err != nil {
+	if s.azure.secret, err = redact.NewSecret(); err != nil {
 		return err
 	}
+	s.run.secrets.Add(s.azure.secret)
 	a := &suites.Azure{
 		Azure: made, TenantID: options.TenantID, Scope: options.Cloud.VaultAudience() + "/.default", Authority: options.Cloud.Authority(),
 		Secret: secretName, SecretSHA256: hexSHA256(s.azure.secret),
@@ -141,7 +142,7 @@ func (s *stage) bringUpAzure(ctx context.Context, plan *suites.Plan) error {
 		a.Trust(t.key(), identities[trusts.identityOf(t)])
 	}
 	if e := s.azure.emulator; e != nil {
-		a.HostAliases, a.Evidence = e.HostAliases(a.Vault.Name), e.Evidence
+		a.HostAliases, a.Evidence, a.ShortenTokens = e.HostAliases(a.Vault.Name), e.Evidence, e.ShortenTokens
 	}
 	s.env.Azure = a
 	s.run.record.Azure = &reports.Azure{Mode: s.mode(), Cloud: options.Cloud.Name, TenantID: options.TenantID, Vault: a.Vault.URL}
@@ -225,7 +226,7 @@ func (s *stage) startEmulator(ctx context.Context, cloud clouds.Cloud) (*emulate
 	if err != nil {
 		return nil, err
 	}
-	s.azure.applier = &objects.Applier{Clients: clients, Record: r.recordCreate, Removed: r.recordRemoved, Progress: r.observer.PhaseNote}
+	s.azure.applier = &objects.Applier{Clients: clients, Record: r.recordCreate, Removed: r.recordRemoved, Progress: r.observer.PhaseNote, Owner: r.record.Run.ID}
 	s.azure.emulator, err = emulated.Start(ctx, s.azure.applier, emulated.Options{
 		Namespace: emulated.RunNamespace, Image: image, Cloud: cloud, TenantID: s.installed.TenantID,
 		Issuer: issuer, Audience: subject.DefaultAudience, Propagation: emulatedPropagation,
@@ -318,15 +319,6 @@ func (r *run) azureTags() map[string]string {
 		azure.TagCreated: started.Format(time.RFC3339), azure.TagJob: azure.Job, azure.TagBuild: r.record.Run.ID,
 		azure.TagShutdown: started.Add(groupLifetime).Format(time.RFC3339),
 	}
-}
-
-// newSecret is the value that workloads read. Whoever finds it outside the vault has found a leak.
-func newSecret() (string, error) {
-	b := make([]byte, 24)
-	if _, err := rand.Read(b); err != nil {
-		return "", fmt.Errorf("draw a secret: %w", err)
-	}
-	return "canary-" + hex.EncodeToString(b), nil
 }
 
 func hexSHA256(text string) string {

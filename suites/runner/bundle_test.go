@@ -25,7 +25,7 @@ func bundling(t *testing.T, status int) (s *stage, dir string) {
 	t.Cleanup(server.Close)
 	s = newStage(t, &namespacesOnly{url: server.URL}, Config{})
 	dir = t.TempDir()
-	s.bundles = bundle.NewWriter(dir, bundle.MaxFile, bundle.MaxAll, func() string { return "" })
+	s.bundles = bundle.NewWriter(dir, bundle.MaxFile, bundle.MaxAll, nil)
 	s.env.NotPassed = s.keepBundle
 	return s, dir
 }

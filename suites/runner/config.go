@@ -61,11 +61,15 @@ type Config struct {
 	Durations string `json:"durations,omitempty"`
 	// Seed orders the tests, and makes the random pods; 0 draws one, which the record tells.
 	Seed int64 `json:"seed,omitempty"`
+	// InCluster has the tests executed by so many Shards, which are pods of the cluster (package incluster).
+	InCluster bool `json:"inCluster,omitempty"`
+	Shards    int  `json:"shards,omitempty"`
 	// Strict makes a violated SHOULD fail the run.
 	Strict bool `json:"strict,omitempty"`
 	// Repeat is how many times every test is executed; 0 means once.
 	Repeat  int           `json:"repeat,omitempty"`
 	Waivers WaiversConfig `json:"waivers,omitzero"`
+	Soak    SoakConfig    `json:"soak,omitzero"`
 	// FuzzPods is the number of random pods; 0 means suites.DefaultFuzzPods.
 	FuzzPods int `json:"fuzzPods,omitempty"`
 	// Output is the directory that the reports are written to.
@@ -145,6 +149,9 @@ type SubjectConfig struct {
 	// Manifest is a file or URL, for kind manifest.
 	Manifest string     `json:"manifest,omitempty"`
 	Helm     HelmConfig `json:"helm,omitempty"`
+	// UpgradeFrom is the version before, which the tests of upgrades begin with: a manifest or chart, as Manifest and Helm.Chart are.
+	// The reference has its own.
+	UpgradeFrom string `json:"upgradeFrom,omitempty"`
 	// Namespace of the installation, for kind preinstalled and helm; empty finds or takes the usual one.
 	Namespace     string   `json:"namespace,omitempty"`
 	ImageArchives []string `json:"imageArchives,omitempty"`
@@ -222,6 +229,8 @@ func (c *Config) Validate() error {
 		return usage("subject helm and a chart go together: --subject helm --chart DIR|ARCHIVE|URL")
 	case s.Kind != "helm" && (s.Helm.Version != "" || len(s.Helm.Values)+len(s.Helm.Set) > 0):
 		return usage("chart version and values go with subject helm")
+	case s.UpgradeFrom != "" && s.Kind != "manifest" && s.Kind != "helm":
+		return usage("a version to upgrade from goes with subject manifest or helm, as what is named as the one under test")
 	case s.Namespace != "" && s.kind(c) != "preinstalled" && s.Kind != "helm":
 		return usage("a namespace goes with subject preinstalled or helm")
 	case s.CustomTokenEndpoint != nil && (s.CustomTokenEndpoint.AnnotationSuffix == "" || s.CustomTokenEndpoint.Audience == ""):
@@ -244,12 +253,18 @@ func (c *Config) Validate() error {
 		return usage("tests cannot be repeated %d times", c.Repeat)
 	case c.FuzzPods < 0:
 		return usage("there cannot be %d random pods", c.FuzzPods)
-	case c.Durations != "" && c.Shard == "":
-		return usage("durations balance shards: they go with --shard i/n")
+	case c.Durations != "" && c.Shard == "" && !c.InCluster:
+		return usage("durations balance shards: they go with --shard i/n or --in-cluster")
 	case c.Waivers.Strict != nil && c.Waivers.File == "":
 		return usage("strictness about waivers goes with a file of them: --waivers FILE")
 	}
 	if err := c.validateAKS(); err != nil {
+		return err
+	}
+	if err := c.validateSoak(); err != nil {
+		return err
+	}
+	if err := c.validateInCluster(); err != nil {
 		return err
 	}
 	if _, err := c.shard(); err != nil {
@@ -319,11 +334,8 @@ func (s SubjectConfig) kind(c *Config) string {
 
 // subject makes the subject that the configuration asks for. change puts a fault into the reference; it may be nil.
 func (c *Config) subject(change func([]*unstructured.Unstructured) error) subject.Subject {
-	s := c.Subject
-	options := subject.Options{ImageArchives: s.ImageArchives, Profile: s.Profile, TenantID: s.TenantID, Environment: s.Environment, Change: change}
-	if c.Azure.Mode == realAzure && options.TenantID == "" {
-		options.TenantID = os.Getenv("AZURE_TENANT_ID") // a tenant that exists
-	}
+	s, options := c.Subject, c.subjectOptions()
+	options.Change = change
 	switch s.kind(c) {
 	case "manifest":
 		return subject.Manifest(s.Manifest, options)
@@ -336,6 +348,32 @@ func (c *Config) subject(change func([]*unstructured.Unstructured) error) subjec
 	default:
 		return subject.Reference("", options)
 	}
+}
+
+func (c *Config) subjectOptions() subject.Options {
+	s := c.Subject
+	options := subject.Options{ImageArchives: s.ImageArchives, Profile: s.Profile, TenantID: s.TenantID, Environment: s.Environment}
+	if c.Azure.Mode == realAzure && options.TenantID == "" {
+		options.TenantID = os.Getenv("AZURE_TENANT_ID") // a tenant that exists
+	}
+	return options
+}
+
+// previous is the version before the subject, nil if there is none. Its images are among the subject's.
+func (c *Config) previous() subject.Subject {
+	before := *c
+	before.Subject.Profile, before.Subject.ImageArchives = "", nil
+	switch from := c.Subject.UpgradeFrom; {
+	case c.Subject.kind(c) == "reference":
+		return subject.ReferenceBefore("", before.subjectOptions())
+	case from == "":
+		return nil
+	case c.Subject.Kind == "manifest":
+		before.Subject.Manifest = from
+	default:
+		before.Subject.Helm.Chart, before.Subject.Helm.Version = from, ""
+	}
+	return before.subject(nil)
 }
 
 // provider chooses the provider and says why. An error means that none can be used, and names what is missing.
@@ -386,7 +424,11 @@ func (c *Config) prepareOutput() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", usage("make the output directory: %w", err)
 	}
-	// Reports of an earlier run must not be taken for this one's.
+	// Before the reports of an earlier run are gone.
+	if err := takeRoom(dir); err != nil {
+		return "", err
+	}
+	// They must not be taken for this one's.
 	for _, name := range []string{RecordFile, JUnitFile, HTMLFile, LogsDir, BundleDir} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return "", usage("clear the output directory: %w", err)

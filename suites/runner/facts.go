@@ -16,12 +16,13 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites/issuer"
 	"github.com/wi-e2e/wi-e2e/suites/operations"
 	"github.com/wi-e2e/wi-e2e/suites/proxy"
+	"github.com/wi-e2e/wi-e2e/suites/soak"
 	"github.com/wi-e2e/wi-e2e/suites/windows"
 )
 
 // Tests are the tests of all tiers.
 func Tests() []suites.Test {
-	return slices.Concat(admission.Tests(), exchange.Tests(), proxy.Tests(), windows.Tests(), operations.Tests(), issuer.Tests())
+	return slices.Concat(admission.Tests(), exchange.Tests(), proxy.Tests(), windows.Tests(), operations.Tests(), issuer.Tests(), soak.Tests())
 }
 
 // needs says whether one of the tests does.
@@ -45,6 +46,7 @@ func factsOf(config Config, c cluster.Cluster, in *subject.Installed, seen repor
 	_, rotates := c.(cluster.SigningKeyRotator)
 	add(len(in.Images) > 0, suites.SubjectPods)
 	add(config.Subject.kind(&config) != "preinstalled", suites.OwnInstallation)
+	add(config.previous() != nil, suites.PreviousVersion)
 	add(c.Issuer() != "", suites.KnownIssuer)
 	add(config.Azure.Mode == realAzure || config.publishesIssuer(), suites.PublicIssuer)
 	add(rotates, suites.ControlPlaneAccess)
@@ -73,6 +75,12 @@ func (c *Config) addImages(facts *suites.Facts) {
 	if self || c.Azure.Mode == realAzure {
 		facts.Capabilities = append(facts.Capabilities, suites.AzureAvailable)
 	}
+	if self && c.Azure.Mode != realAzure {
+		facts.Capabilities = append(facts.Capabilities, suites.ShortTokens)
+	}
+	if c.Soak.Duration.Duration >= soak.RenewalTakes {
+		facts.Capabilities = append(facts.Capabilities, suites.RenewalTime)
+	}
 	facts.Missing = map[suites.Capability]reports.Skipped{}
 	for _, w := range workloads.All() {
 		image := suites.WorkloadImage(w.Name)
@@ -100,6 +108,9 @@ func (c *Config) ExpectedFacts() suites.Facts {
 	facts := suites.Facts{Capabilities: []suites.Capability{suites.SubjectPods}, Profile: subject.Latest}
 	if c.Subject.kind(c) != "preinstalled" {
 		facts.Capabilities = append(facts.Capabilities, suites.OwnInstallation)
+	}
+	if c.previous() != nil {
+		facts.Capabilities = append(facts.Capabilities, suites.PreviousVersion)
 	}
 	if !c.usesExisting() {
 		facts.Capabilities = append(facts.Capabilities, suites.KnownIssuer)

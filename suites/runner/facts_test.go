@@ -184,3 +184,34 @@ func TestNativeSidecar(t *testing.T) {
 		}
 	}
 }
+
+func TestThereIsAVersionToUpgradeFromWhereOneIsNamedAndOfTheReference(t *testing.T) {
+	chart, manifest := HelmConfig{Chart: "new"}, "new"
+	for name, c := range map[string]struct {
+		subject SubjectConfig
+		want    bool
+	}{
+		"the reference":                           {SubjectConfig{}, true},
+		"a manifest":                              {SubjectConfig{Kind: "manifest", Manifest: manifest}, false},
+		"a manifest with the one before":          {SubjectConfig{Kind: "manifest", Manifest: manifest, UpgradeFrom: "old"}, true},
+		"a chart":                                 {SubjectConfig{Kind: "helm", Helm: chart}, false},
+		"a chart with the one before":             {SubjectConfig{Kind: "helm", Helm: chart, UpgradeFrom: "old"}, true},
+		"what is installed, which stays as it is": {SubjectConfig{Kind: "preinstalled"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			facts := (&Config{Subject: c.subject}).ExpectedFacts()
+			if got := slices.Contains(facts.Capabilities, suites.PreviousVersion); got != c.want {
+				t.Errorf("previous version %t, want %t", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOnlyTheEmulatedAzureGivesShortTokens(t *testing.T) {
+	for mode, want := range map[string]bool{"": true, emulatedAzure: true, realAzure: false} {
+		facts := (&Config{Azure: AzureConfig{Mode: mode}}).ExpectedFacts()
+		if got := slices.Contains(facts.Capabilities, suites.ShortTokens); got != want {
+			t.Errorf("azure %q: short tokens %t, want %t", mode, got, want)
+		}
+	}
+}

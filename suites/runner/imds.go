@@ -20,7 +20,7 @@ func (s *stage) deployIMDS(ctx context.Context) error {
 		return err
 	}
 	r := s.run
-	applier := &objects.Applier{Clients: clients, Record: r.recordCreate, Removed: r.recordRemoved, Progress: r.observer.PhaseNote}
+	applier := &objects.Applier{Clients: clients, Record: r.recordCreate, Removed: r.recordRemoved, Progress: r.observer.PhaseNote, Owner: r.record.Run.ID}
 	s.imdsApplier = applier
 	if s.imds, err = imds.Deploy(ctx, applier, imds.Options{Namespace: imds.Namespace, Image: image}); err != nil {
 		return err

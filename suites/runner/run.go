@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/reports/html"
+	"github.com/wi-e2e/wi-e2e/reports/redact"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/bundle"
 	"github.com/wi-e2e/wi-e2e/suites/waivers"
@@ -68,6 +70,8 @@ type run struct {
 	output    string
 	waivers   *waivers.Waivers // nil without
 	record    *reports.Record
+	secrets   *redact.Redactor // withholds the run's from all that it writes
+	rawLogs   string           // directory that cluster logs are in, for nobody else to read, before secrets are withheld from them
 	ledger    *ledger.Ledger
 	current   *reports.Phase
 
@@ -75,10 +79,13 @@ type run struct {
 	interrupted bool
 	leaked      []string // what the clean-up left behind
 	ownCluster  bool     // the run made the cluster, so everything on it goes with it
+	// interruptedSoak is the one that goes on; nil for a new one.
+	interruptedSoak *checkpoint
+	resumed         *inTheCluster // what a killed process left of the run; nil for a new one
 }
 
 // Run does what the configuration asks for and returns its record, which is also written to the
-// output directory. An error is a UsageError: nothing was begun and there is no record. Everything else that goes wrong is in the
+// output directory. An error is a UsageError, or says that the disk has no room for the reports: nothing was begun and there is no record. Everything else that goes wrong is in the
 // record and its verdict. When ctx ends the run cleans up and returns.
 func Run(ctx context.Context, config Config, options Options) (*reports.Record, error) {
 	if err := config.Validate(); err != nil {
@@ -89,6 +96,10 @@ func Run(ctx context.Context, config Config, options Options) (*reports.Record, 
 		return nil, err
 	}
 	selected, part, err := config.selectTests(catalogue)
+	if err != nil {
+		return nil, err
+	}
+	interrupted, err := config.prepareSoak()
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +124,7 @@ func Run(ctx context.Context, config Config, options Options) (*reports.Record, 
 	}
 	r := &run{
 		config: config, options: options, observer: options.Observer, catalogue: catalogue, waivers: known, output: output,
+		secrets: redact.FromEnvironment(), interruptedSoak: interrupted,
 		record: &reports.Record{
 			APIVersion: reports.APIVersion, Kind: reports.Kind,
 			Run: reports.Run{ID: id, Version: options.Version, Command: options.Command, Seed: config.Seed, Started: time.Now().UTC()},
@@ -138,6 +150,13 @@ func Run(ctx context.Context, config Config, options Options) (*reports.Record, 
 
 // walk goes down the road with a part of the selected tests. A phase that breaks ends it, except for the clean-up and the record.
 func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
+	var err error
+	if r.rawLogs, err = os.MkdirTemp("", "wi-e2e-logs-"); err != nil {
+		r.broken("logs", fmt.Errorf("make a directory for logs: %w", err))
+		r.finish(ctx)
+		return
+	}
+	defer os.RemoveAll(r.rawLogs)
 	dir, err := ledger.Dir()
 	if err == nil {
 		r.ledger, err = ledger.Open(dir, r.record.Run.ID)
@@ -149,71 +168,27 @@ func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
 	}
 
 	underTest := r.config.subject(r.options.Change)
-	s := &stage{run: r, subject: underTest}
-	s.bundles = bundle.NewWriter(filepath.Join(r.output, BundleDir), bundle.MaxFile, bundle.MaxAll, func() string { return s.azure.secret })
+	s := &stage{run: r, subject: underTest, previous: r.config.previous()}
+	s.bundles = bundle.NewWriter(filepath.Join(r.output, BundleDir), bundle.MaxFile, bundle.MaxAll, r.secrets)
 	ctx, stop := r.config.withinBudget(ctx)
 	defer stop()
-	err = r.phase(ctx, "check input", func(ctx context.Context) error {
-		var err error
-		if r.config.usesAKS() {
-			s.provider, s.why, err = s.openAKS(ctx)
-		} else {
-			s.provider, s.why, err = r.config.provider(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		r.note("cluster: " + s.provider.Name() + ", " + s.why)
-		r.note("subject: " + underTest.Kind())
-		if err := s.checkAzure(ctx, part); err != nil {
-			return err
-		}
-		return underTest.Prepare(ctx)
-	})
-	if err == nil && r.config.publishesIssuer() {
-		err = r.phase(ctx, "issuer", s.chooseIssuer)
-	}
-	if err == nil {
-		err = r.phase(ctx, "cluster", s.bringUp)
-	}
-	if err == nil {
-		err = r.phase(ctx, "subject", s.install)
-	}
 	var plan *suites.Plan
-	if err == nil {
-		err = r.phase(ctx, "plan", func(ctx context.Context) error {
-			facts := factsOf(r.config, s.cluster, s.installed, r.record.Cluster)
-			facts.Capabilities = append(facts.Capabilities, s.windows...)
-			facts.Capabilities = append(facts.Capabilities, s.windowsToCome()...)
-			if needs(selected, suites.ProxyImage) {
-				if err := s.findProxy(ctx, &facts); err != nil {
-					return err
-				}
-			}
-			var err error
-			for _, c := range facts.Capabilities {
-				r.record.Cluster.Capabilities = append(r.record.Cluster.Capabilities, string(c))
-			}
-			// The whole is planned: a shard may have nothing to run, all of them together have to.
-			plan, err = suites.NewPlan(selected, r.catalogue, facts, r.record.Run.Seed)
-			plan = plan.Of(part)
-			return err
-		})
+	if r.resumed != nil {
+		plan, err = s.resume(ctx, selected)
+	} else {
+		plan, err = s.prepare(ctx, selected, part)
 	}
-	if err == nil && (planNeeds(plan, suites.AzureAvailable) || r.config.publishesIssuer()) {
-		err = r.phase(ctx, "azure", func(ctx context.Context) error { return s.bringUpAzure(ctx, plan) })
-	}
-	if err == nil && len(neededImages(plan)) > 0 {
-		err = r.phase(ctx, "images", func(ctx context.Context) error { return s.provideImages(ctx, neededImages(plan)) })
-	}
-	if err == nil && s.proxy != nil && planNeeds(plan, suites.ProxyImage) {
-		err = r.phase(ctx, "proxy image", s.trustingProxy)
-	}
-	if err == nil && planNeeds(plan, suites.EmulatedIMDS) {
-		err = r.phase(ctx, "imds", s.deployIMDS)
+	remaining := plan
+	if err == nil && r.config.InCluster {
+		remaining, err = s.inCluster(ctx, plan)
 	}
 	if err == nil {
-		r.runTests(ctx, s, plan)
+		s.beginSoak()
+		r.runTests(ctx, s, remaining)
+		if err := s.endSoak(); err != nil {
+			r.broken("checkpoint", err)
+		}
+		inPlansOrder(r.record.Tests, plan)
 		if ctx.Err() == nil {
 			_ = r.phase(ctx, "cluster health", s.cluster.Health)
 		}
@@ -250,10 +225,88 @@ func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
 			r.leaked = append(r.leaked, strings.TrimPrefix(e.Namespace+"/", "/")+e.Name)
 		}
 	}
+	if r.config.InCluster {
+		if err := r.forgetInTheCluster(); err != nil {
+			r.broken("resume", err)
+		}
+	}
 	if err := r.ledger.Close(); err != nil {
 		r.broken("ledger", err)
 	}
 	r.finish(ctx)
+}
+
+// prepare goes down the road as far as the tests, and returns their plan as soon as there is one.
+func (s *stage) prepare(ctx context.Context, selected, part []suites.Test) (plan *suites.Plan, err error) {
+	r := s.run
+	err = r.phase(ctx, "check input", func(ctx context.Context) error {
+		var err error
+		if r.config.usesAKS() {
+			s.provider, s.why, err = s.openAKS(ctx)
+		} else {
+			s.provider, s.why, err = r.config.provider(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		r.note("cluster: " + s.provider.Name() + ", " + s.why)
+		r.note("subject: " + s.subject.Kind())
+		if err := s.checkAzure(ctx, part); err != nil {
+			return err
+		}
+		if s.previous != nil && needs(part, suites.PreviousVersion) {
+			if err := s.previous.Prepare(ctx); err != nil {
+				return fmt.Errorf("the version to upgrade from: %w", err)
+			}
+		}
+		return s.subject.Prepare(ctx)
+	})
+	if err == nil && r.config.publishesIssuer() {
+		err = r.phase(ctx, "issuer", s.chooseIssuer)
+	}
+	if err == nil {
+		err = r.phase(ctx, "cluster", s.bringUp)
+	}
+	if err == nil {
+		err = r.phase(ctx, "subject", s.install)
+	}
+	if err == nil {
+		err = r.phase(ctx, "doctor", s.seeDoctor)
+	}
+	if err == nil {
+		err = r.phase(ctx, "plan", func(ctx context.Context) error {
+			facts := factsOf(r.config, s.cluster, s.installed, r.record.Cluster)
+			facts.Capabilities = append(facts.Capabilities, s.windows...)
+			facts.Capabilities = append(facts.Capabilities, s.windowsToCome()...)
+			if needs(selected, suites.ProxyImage) {
+				if err := s.findProxy(ctx, &facts); err != nil {
+					return err
+				}
+			}
+			var err error
+			for _, c := range facts.Capabilities {
+				r.record.Cluster.Capabilities = append(r.record.Cluster.Capabilities, string(c))
+			}
+			// The whole is planned: a shard may have nothing to run, all of them together have to.
+			s.facts = facts
+			plan, err = suites.NewPlan(selected, r.catalogue, facts, r.record.Run.Seed)
+			plan = plan.Of(part)
+			return err
+		})
+	}
+	if err == nil && (planNeeds(plan, suites.AzureAvailable) || r.config.publishesIssuer()) {
+		err = r.phase(ctx, "azure", func(ctx context.Context) error { return s.bringUpAzure(ctx, plan) })
+	}
+	if err == nil && len(neededImages(plan)) > 0 {
+		err = r.phase(ctx, "images", func(ctx context.Context) error { return s.provideImages(ctx, neededImages(plan)) })
+	}
+	if err == nil && s.proxy != nil && planNeeds(plan, suites.ProxyImage) {
+		err = r.phase(ctx, "proxy image", s.trustingProxy)
+	}
+	if err == nil && planNeeds(plan, suites.EmulatedIMDS) {
+		err = r.phase(ctx, "imds", s.deployIMDS)
+	}
+	return plan, err
 }
 
 // phase runs one step of the road and records how it went.
@@ -291,6 +344,7 @@ func (r *run) note(text string) {
 func (r *run) finish(ctx context.Context) {
 	r.interrupted = r.interrupted || errors.Is(ctx.Err(), context.Canceled)
 	r.record.Verdict = r.record.Judge(r.interrupted, r.leaked)
+	*r.record = *r.record.Withhold(r.secrets)
 	r.save()
 }
 
@@ -300,6 +354,8 @@ func (r *run) save() {
 	r.record.Run.Seconds = r.record.Run.Finished.Sub(r.record.Run.Started).Seconds()
 	r.record.Count()
 	err := errors.Join(
+		os.MkdirAll(r.output, 0o755), // somebody may have removed it
+		giveRoom(r.output),
 		r.record.Save(filepath.Join(r.output, RecordFile)),
 		reports.WriteJUnit(filepath.Join(r.output, JUnitFile), r.record),
 		html.Write(filepath.Join(r.output, HTMLFile), r.record),
@@ -319,6 +375,7 @@ type stage struct {
 	why       string
 	cluster   cluster.Cluster
 	subject   subject.Subject
+	previous  subject.Subject // nil without a version before it
 	bundles   *bundle.Writer
 	started   bool // the subject's installation was begun
 	installed *subject.Installed
@@ -332,6 +389,13 @@ type stage struct {
 	aksEmulator *emulated.Emulator
 	// imdsApplier made imds.
 	imdsApplier *objects.Applier
+	// shards made those of a run in the cluster; nil without.
+	shards *objects.Applier
+	// divided are the tests of each shard; facts those of the plan, which a run that is resumed has anew.
+	divided [][]suites.Test
+	facts   suites.Facts
+	// before are the attempts of a test that a killed process may have made.
+	before int
 }
 
 // bringUp makes or finds the cluster.
@@ -354,7 +418,7 @@ func (s *stage) bringUp(ctx context.Context) error {
 		r.ownCluster = true
 		s.cluster, err = s.provider.Create(ctx, cluster.Spec{
 			Name: name, KubernetesVersion: c.KubernetesVersion, Issuer: s.azure.issuer,
-			Logs: filepath.Join(r.output, LogsDir), Progress: r.observer.PhaseNote,
+			Logs: r.rawLogs, Progress: r.observer.PhaseNote,
 		})
 		if err != nil {
 			// Create has removed what it made.
@@ -362,9 +426,12 @@ func (s *stage) bringUp(ctx context.Context) error {
 		}
 	}
 	if err != nil {
+		return r.interruptedSoak.gone(err)
+	}
+	if err := s.describe(ctx); err != nil || r.interruptedSoak == nil {
 		return err
 	}
-	return s.describe(ctx)
+	return s.takeOver(ctx, r.interruptedSoak)
 }
 
 // describe records what the cluster is.
@@ -416,14 +483,15 @@ func (s *stage) install(ctx context.Context) error {
 	r := s.run
 	r.record.Subject.Kind = s.subject.Kind()
 	s.started = true
-	in, err := s.subject.Install(ctx, subject.Target{Cluster: s.cluster, Record: r.recordCreate, Removed: r.recordRemoved, Progress: r.observer.PhaseNote})
+	in, err := s.subject.Install(ctx, s.target())
 	if err != nil {
 		return err
 	}
-	if in.CustomTokenEndpoint == nil {
-		in.CustomTokenEndpoint = r.config.Subject.CustomTokenEndpoint
+	s.found(in)
+	if s.previous != nil {
+		s.env.Downgrade = func(ctx context.Context) (*subject.Installed, error) { return s.previous.Upgrade(ctx, s.target()) }
+		s.env.Upgrade = s.upgradeSubject
 	}
-	s.installed, s.env.Subject = in, in
 	rs := &r.record.Subject
 	rs.Namespace, rs.Version, rs.Profile, rs.ProfileBy = in.Namespace, in.Version, in.Profile.String(), in.ProfileBy
 	for _, image := range in.Images {
@@ -433,14 +501,40 @@ func (s *stage) install(ctx context.Context) error {
 	return nil
 }
 
-// exportLogs keeps what the cluster's components and pods said, for a run that did not pass.
+func (s *stage) target() subject.Target {
+	return subject.Target{
+		Cluster: s.cluster, Record: s.run.recordCreate, Removed: s.run.recordRemoved, Progress: s.run.observer.PhaseNote, Run: s.run.record.Run.ID,
+	}
+}
+
+// found keeps what the installation is, which an upgrade may change.
+func (s *stage) found(in *subject.Installed) {
+	if in.CustomTokenEndpoint == nil {
+		in.CustomTokenEndpoint = s.run.config.Subject.CustomTokenEndpoint
+	}
+	s.installed, s.env.Subject = in, in
+}
+
+func (s *stage) upgradeSubject(ctx context.Context) (*subject.Installed, error) {
+	in, err := s.subject.Upgrade(ctx, s.target())
+	if err == nil {
+		s.found(in)
+	}
+	return in, err
+}
+
+// exportLogs keeps what the cluster's components and pods said, for a run that did not pass. A cluster that could not be made has left its own.
 func (s *stage) exportLogs(ctx context.Context) {
-	if s.cluster == nil || s.run.config.usesExisting() {
+	r := s.run
+	if r.config.usesExisting() {
 		return
 	}
-	dir := filepath.Join(s.run.output, LogsDir)
-	_ = s.run.phase(ctx, "logs", func(ctx context.Context) error {
-		return errors.Join(s.cluster.ExportLogs(ctx, dir), redact(dir, s.azure.secret))
+	_ = r.phase(ctx, "logs", func(ctx context.Context) error {
+		var err error
+		if s.cluster != nil {
+			err = s.cluster.ExportLogs(ctx, r.rawLogs)
+		}
+		return errors.Join(err, withhold(r.rawLogs, filepath.Join(r.output, LogsDir), r.secrets))
 	})
 }
 
@@ -452,7 +546,7 @@ func (s *stage) cleanUp(ctx context.Context) {
 	}
 	_ = r.phase(ctx, "clean-up", func(ctx context.Context) error {
 		// Azure first, while the emulator is there to be asked.
-		left := errors.Join(s.removeAzure(ctx), s.removeIMDS(ctx))
+		left := errors.Join(s.removeAzure(ctx), s.removeIMDS(ctx), s.removeShards(ctx))
 		if s.cluster == nil {
 			return left
 		}
@@ -471,7 +565,11 @@ func (s *stage) uninstall(ctx context.Context) error {
 	if !s.started {
 		return nil
 	}
-	return s.subject.Uninstall(ctx)
+	err := s.subject.Uninstall(ctx)
+	if s.previous != nil {
+		err = errors.Join(err, s.previous.Uninstall(ctx))
+	}
+	return err
 }
 
 // entry identifies an object for the ledger, so that another process can find it.

@@ -14,6 +14,9 @@ func (c *Config) selectTests(catalogue []suites.Requirement) (selected, part []s
 	if selected, err = suites.Select(c.Select, catalogue, Tests()); err != nil {
 		return nil, nil, &UsageError{err}
 	}
+	if selected, err = c.soakTests(selected); err != nil {
+		return nil, nil, &UsageError{err}
+	}
 	shard, err := c.shard()
 	if err != nil {
 		return nil, nil, &UsageError{err}

@@ -67,10 +67,11 @@ func Load(path string, known Known) (*Waivers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the waivers: %w", err)
 	}
-	return parse(path, data, known)
+	return Parse(path, data, known)
 }
 
-func parse(path string, data []byte, known Known) (*Waivers, error) {
+// Parse is Load of a file that somebody else has read; path is what its waivers are named after.
+func Parse(path string, data []byte, known Known) (*Waivers, error) {
 	var file struct {
 		APIVersion string            `json:"apiVersion"`
 		Kind       string            `json:"kind"`

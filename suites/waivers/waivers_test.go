@@ -90,7 +90,7 @@ func TestParseNamesTheEntryAndTheField(t *testing.T) {
 		{"every bad entry", head + sample("owner", "") + sample() + sample("link", "x"), "entry 1: owner: is missing\nw.yaml entry 3: link"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w, err := parse("w.yaml", []byte(c.text), known)
+			w, err := Parse("w.yaml", []byte(c.text), known)
 			switch {
 			case c.err == "" && (err != nil || w == nil):
 				t.Errorf("refused: %v", err)
@@ -127,7 +127,7 @@ func TestAWaiverIsAboutTheTestsThatItNames(t *testing.T) {
 
 func parsed(t *testing.T, entries ...string) *Waivers {
 	t.Helper()
-	w, err := parse("w.yaml", []byte(head+strings.Join(entries, "")), known)
+	w, err := Parse("w.yaml", []byte(head+strings.Join(entries, "")), known)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(head + "- null\n- {}\n")
 	f.Add("waivers: {}")
 	f.Fuzz(func(t *testing.T, text string) {
-		w, err := parse("w.yaml", []byte(text), known)
+		w, err := Parse("w.yaml", []byte(text), known)
 		if (err == nil) != (w != nil) || err != nil && !strings.Contains(err.Error(), "w.yaml") {
 			t.Fatalf("waivers %v, error %v", w, err)
 		}

@@ -1,0 +1,19 @@
+package suites
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// LongRun is how long the tests of the tier soak last. A part of it may have been before an interruption.
+type LongRun struct {
+	Duration time.Duration
+	Ends     time.Time
+	// Earlier is what each test kept last before the interruption.
+	Earlier map[string]json.RawMessage
+	// Keep writes down what a test has found so far, for the case that it is interrupted.
+	Keep func(test string, found any) error
+}
+
+// Passed is how much of the whole is over.
+func (l *LongRun) Passed() time.Duration { return l.Duration - time.Until(l.Ends) }
