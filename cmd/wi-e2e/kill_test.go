@@ -42,16 +42,20 @@ func roads(t *testing.T) []road {
 		{"a local cluster", []string{"--publish-issuer", "--test", strings.Join(aTestOfEachTier(t), ",")}, nil},
 		{"an emulated AKS", []string{"--provider", "aks", "--azure", "emulated", "--kubernetes-version", "1.34", "--upgrade", "--test", "select-exact-label"},
 			[]string{"cluster", "upgrade", "clean-up"}},
+		{"shards in the cluster", []string{"--in-cluster", "--shards", "2", "--test", "select-exact-label,skip-names"}, []string{"divide", "start shards", "shards"}},
 	}
 }
 
 // quickTests are chosen for their time.
-var quickTests = []string{"select-exact-label", "sdk-go-msal", "proxy-without-imds", "issuer-discovery"}
+var quickTests = []string{"select-exact-label", "sdk-go-msal", "proxy-without-imds", "probes", "issuer-discovery"}
 
 // aTestOfEachTier takes the first of a tier that no quick one is known of.
 func aTestOfEachTier(t *testing.T) []string {
 	chosen := slices.Clone(quickTests)
 	for _, tier := range suites.Tiers {
+		if tier == suites.Soak {
+			continue // a run leaves it out
+		}
 		ofTier := slices.DeleteFunc(runner.Tests(), func(test suites.Test) bool { return test.Tier != tier })
 		if !slices.ContainsFunc(ofTier, func(test suites.Test) bool { return slices.Contains(chosen, test.ID) }) && len(ofTier) > 0 {
 			chosen = append(chosen, ofTier[0].ID)
@@ -65,6 +69,8 @@ func aTestOfEachTier(t *testing.T) []string {
 var unreached = map[string]string{
 	"logs":          "of a run that did not pass",
 	"windows nodes": "an emulated AKS has none",
+	"resume":        "of a run in the cluster that goes on, which has a test of its own",
+	"tests: soak":   "a soak is a run but for its tests",
 }
 
 func TestARunThatIsEndedInAnyPhaseLeavesNothing(t *testing.T) {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/reference/mutants"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/runner"
@@ -104,7 +106,7 @@ func inSingleSpaces(table string) string {
 
 func TestListRequirementsRefusesWhatItCannotPrint(t *testing.T) {
 	for args, want := range map[string]string{
-		"--output html": `unknown output "html"`, "--coverage --output markdown": "coverage is printed as text", "--tier soak": `unknown tier "soak"`,
+		"--output html": `unknown output "html"`, "--coverage --output markdown": "coverage is printed as text", "--tier nightly": `unknown tier "nightly"`,
 	} {
 		cmd := listRequirementsCommand()
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
@@ -113,6 +115,15 @@ func TestListRequirementsRefusesWhatItCannotPrint(t *testing.T) {
 		var usage *runner.UsageError
 		if err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, errUsage) && !errors.As(err, &usage) {
 			t.Errorf("%s: %v, want a usage error with %q", args, err, want)
+		}
+	}
+}
+
+func TestAMutantNamesATestOfItsRule(t *testing.T) {
+	for _, m := range mutants.All() {
+		ofRule := func(test suites.Test) bool { return test.ID == m.Test }
+		if m.Test != "" && !slices.ContainsFunc(suites.TestsOf(m.Requirement, runner.Tests()), ofRule) {
+			t.Errorf("%s names %s, which is no test of %s", m.ID, m.Test, m.Requirement)
 		}
 	}
 }

@@ -28,8 +28,8 @@ import (
 // matrixFile is the kill matrix, in the folder of the reports.
 const matrixFile = "kill-matrix.json"
 
-// parallelInstallations are few: each has a cluster of its own, on which it waits more than it computes.
-const parallelInstallations = 3
+// parallelInstallations are few: each has a cluster of its own, and its streams of pods take half a processor.
+const parallelInstallations = 2
 
 // selftestCleanUp bounds the removal of the clusters.
 const selftestCleanUp = time.Minute
@@ -46,7 +46,7 @@ func selftestCommand() *cobra.Command {
 Each mutant is the reference installation, or the emulated Azure, with one fault. A test of the rule that it breaks has
 to fail because of it; the conformant reference has to pass all tests, and each test has to notice a mutant. For the
 tier admission, the mutants are registered side by side on a local cluster that is made for them and removed. Tests that
-disturb an installation run on whole ones, on three such clusters. The other tests are run in simulated worlds, which
+disturb an installation run on whole ones, on two such clusters. The other tests are run in simulated worlds, which
 need no cluster.
 
 On each mutant the tests of its rule are run, and all others if none of them notices it. Exit code 1: a mutant

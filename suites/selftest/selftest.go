@@ -162,14 +162,14 @@ func others(tests []suites.Test) []suites.Test {
 	return slices.DeleteFunc(slices.Clone(tests), func(t suites.Test) bool { return isAdmission(t) || disturbs(t) })
 }
 
-// judge runs the tests: on a mutant those of the rule that it breaks, quick ones first, until one kills it, and the others only if
+// judge runs the tests: on a mutant those of the rule that it breaks, the likely and quick ones first, until one kills it, and the others only if
 // none does.
 func (t *trial) judge(ctx context.Context, options Options) error {
 	started := time.Now()
 	defer func() { t.Seconds = time.Since(started).Seconds() }()
 	for _, own := range []bool{true, false} {
 		for _, p := range t.places {
-			for _, test := range quickFirst(p.tests) {
+			for _, test := range t.inOrder(p.tests) {
 				if t.breaks(test) != own || !options.EveryTest && t.outcome() == Killed {
 					continue
 				}
@@ -182,10 +182,16 @@ func (t *trial) judge(ctx context.Context, options Options) error {
 	return nil
 }
 
-// quickFirst: of those that may take as long, a test of fewer requirements does less.
-func quickFirst(tests []suites.Test) []suites.Test {
+// inOrder: the test that should notice the mutant, then quick ones. Of those that may take as long, a test of fewer requirements does less.
+func (t *trial) inOrder(tests []suites.Test) []suites.Test {
+	rank := func(test suites.Test) int {
+		if t.mutant != nil && test.ID == t.mutant.Test {
+			return 0
+		}
+		return 1
+	}
 	return slices.SortedStableFunc(slices.Values(tests), func(a, b suites.Test) int {
-		return cmp.Or(cmp.Compare(a.Timeout, b.Timeout), cmp.Compare(len(a.Requirements), len(b.Requirements)))
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Timeout, b.Timeout), cmp.Compare(len(a.Requirements), len(b.Requirements)))
 	})
 }
 
