@@ -24,6 +24,10 @@ test-kind: build ## the tests of kind clusters, which "make test" skips where no
 	bin/wi-e2e images node
 	WI_E2E_TEST_KIND=required $(GOTEST) ./fixtures/cluster/kind
 
+.PHONY: test-kill
+test-kill: build ## runs that are killed and interrupted in every phase leave nothing behind; "make test" takes a few phases
+	WI_E2E_TEST_KILL=required $(GOTEST) -v -run TestARunThatIsEnded ./cmd/wi-e2e
+
 .PHONY: test-load
 test-load: build ## how many admissions a second the reference takes, on a machine that does nothing else
 	WI_E2E_TEST_LOAD=required $(GOTEST) -v -run TestTheReferenceTakesItsLoad ./cmd/wi-e2e

@@ -73,15 +73,22 @@ var unreached = map[string]string{
 	"tests: soak":   "a soak is a run but for its tests",
 }
 
+// sample are the phases that `make test` ends runs in, as all of them take ten minutes (make test-kill).
+var sample = []string{"cluster", "subject", "azure", "tests: exchange", "clean-up"}
+
 func TestARunThatIsEndedInAnyPhaseLeavesNothing(t *testing.T) {
 	needRoot(t)
+	all := os.Getenv("WI_E2E_TEST_KILL") == "required"
 	ended := map[string]bool{}
-	for _, road := range roads(t) {
+	for i, road := range roads(t) {
+		if i > 0 && !all {
+			break
+		}
 		t.Run(road.name, func(t *testing.T) {
 			phases := road.walk(t)
 			for i, p := range phases {
 				again := slices.ContainsFunc(phases[:i], func(q reports.Phase) bool { return q.Name == p.Name })
-				if again || len(road.only) > 0 && !slices.Contains(road.only, p.Name) {
+				if again || len(road.only) > 0 && !slices.Contains(road.only, p.Name) || !all && !slices.Contains(sample, p.Name) {
 					continue
 				}
 				t.Run(p.Name, func(t *testing.T) { road.endIn(t, phases[:i], p) })
@@ -89,7 +96,11 @@ func TestARunThatIsEndedInAnyPhaseLeavesNothing(t *testing.T) {
 			}
 		})
 	}
-	for _, name := range phasesOfTheRoad(t) {
+	wanted := sample
+	if all {
+		wanted = phasesOfTheRoad(t)
+	}
+	for _, name := range wanted {
 		if _, known := unreached[name]; !ended[name] && !known {
 			t.Errorf("no run was ended in the phase %q: add a road that comes through it", name)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -150,18 +151,17 @@ func Run(ctx context.Context, config Config, options Options) (*reports.Record, 
 
 // walk goes down the road with a part of the selected tests. A phase that breaks ends it, except for the clean-up and the record.
 func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
-	var err error
-	if r.rawLogs, err = os.MkdirTemp("", "wi-e2e-logs-"); err != nil {
-		r.broken("logs", fmt.Errorf("make a directory for logs: %w", err))
-		r.finish(ctx)
-		return
-	}
-	defer os.RemoveAll(r.rawLogs)
 	dir, err := ledger.Dir()
 	if err == nil {
 		r.ledger, err = ledger.Open(dir, r.record.Run.ID)
 	}
+	if err == nil {
+		err = r.makeRawLogs()
+	}
 	if err != nil {
+		if r.ledger != nil {
+			err = errors.Join(err, r.ledger.Close())
+		}
 		r.broken("ledger", err)
 		r.finish(ctx)
 		return
@@ -219,6 +219,9 @@ func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
 	}
 	if err := s.closeAKS(); err != nil {
 		r.broken("emulated Azure", err)
+	}
+	if err := r.removeRawLogs(); err != nil {
+		r.broken("logs", err)
 	}
 	if !r.config.Cluster.Keep {
 		for _, e := range r.ledger.Outstanding() {
@@ -536,6 +539,33 @@ func (s *stage) exportLogs(ctx context.Context) {
 		}
 		return errors.Join(err, withhold(r.rawLogs, filepath.Join(r.output, LogsDir), r.secrets))
 	})
+}
+
+// makeRawLogs makes a directory for logs that secrets have not been withheld from, which is nobody else's to read.
+func (r *run) makeRawLogs() error {
+	r.rawLogs = ledger.TemporaryDirectory(r.record.Run.ID)
+	if err := r.ledger.Create(r.rawLogsEntry()); err != nil {
+		return err
+	}
+	err := os.Mkdir(r.rawLogs, 0o700)
+	if errors.Is(err, fs.ErrExist) && r.resumed != nil { // what the killed process had there
+		err = errors.Join(os.RemoveAll(r.rawLogs), os.Mkdir(r.rawLogs, 0o700))
+	}
+	if err != nil {
+		return fmt.Errorf("make a directory for logs: %w", err)
+	}
+	return nil
+}
+
+func (r *run) removeRawLogs() error {
+	if err := os.RemoveAll(r.rawLogs); err != nil {
+		return fmt.Errorf("remove the directory for logs: %w", err)
+	}
+	return r.ledger.Removed(r.rawLogsEntry())
+}
+
+func (r *run) rawLogsEntry() ledger.Entry {
+	return ledger.Entry{Kind: ledger.Directory, Cluster: ledger.ThisMachine, Name: r.rawLogs}
 }
 
 // cleanUp removes what the run made: the whole cluster, or the subject and the namespaces on a cluster that stays.
