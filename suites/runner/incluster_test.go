@@ -1,9 +1,11 @@
 package runner
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/ledger"
 	"github.com/wi-e2e/wi-e2e/reports"
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/incluster"
@@ -111,7 +113,7 @@ func TestARunThatIsNotThereIsNotResumed(t *testing.T) {
 	}
 }
 
-func TestWhatIsKeptOfARunIsThereAgainAndGoesWithItsLedger(t *testing.T) {
+func TestWhatIsKeptOfARunIsThereAgainUntilItHasEnded(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	kept := &inTheCluster{Where: "local/x", OwnCluster: true, Record: &reports.Record{Cluster: reports.Cluster{Name: "run-1"}}, Assignment: &incluster.Assignment{Version: "v"}}
 	if err := kept.save("one"); err != nil {
@@ -121,10 +123,15 @@ func TestWhatIsKeptOfARunIsThereAgainAndGoesWithItsLedger(t *testing.T) {
 	if err != nil || got.Where != "local/x" || got.clusterName() != "run-1" || got.Assignment.Version != "v" {
 		t.Fatalf("%+v, error %v", got, err)
 	}
-	if err := kept.save("two"); err != nil { // no ledger has the first any more
+	l, err := ledger.Open(t.TempDir(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{ledger: l, record: &reports.Record{Run: reports.Run{ID: "one"}}}
+	if err := errors.Join(r.forgetInTheCluster(), l.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := loadInTheCluster("one"); err == nil {
-		t.Error("what was kept of a run without a ledger is still there")
+		t.Error("what was kept of a run that has ended is still there")
 	}
 }

@@ -177,15 +177,19 @@ func (s *stage) keepInTheCluster(a *incluster.Assignment) error {
 	kept := inTheCluster{
 		Config: config, Record: r.record, Facts: s.facts, Assignment: a, Where: r.where, OwnCluster: r.ownCluster, Secret: s.azure.secret,
 	}
+	path, err := keptPath(r.record.Run.ID)
+	if err != nil {
+		return err
+	}
+	if err := r.ledger.Create(ownFile(path)); err != nil {
+		return err
+	}
 	return kept.save(r.record.Run.ID)
 }
 
 func (k *inTheCluster) save(id string) error {
 	path, err := keptPath(id)
 	if err != nil {
-		return err
-	}
-	if err := removeForgotten(filepath.Dir(path)); err != nil {
 		return err
 	}
 	data, err := json.Marshal(k)
@@ -223,35 +227,13 @@ func loadInTheCluster(id string) (*inTheCluster, error) {
 // forgetInTheCluster removes what was kept: the run has ended.
 func (r *run) forgetInTheCluster() error {
 	path, err := keptPath(r.record.Run.ID)
-	if err == nil {
-		err = os.Remove(path)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// removeForgotten removes what was kept of runs whose ledger is gone: they were cleaned up.
-func removeForgotten(dir string) error {
-	kept, err := filepath.Glob(filepath.Join(dir, "*"+keptExtension))
 	if err != nil {
 		return err
 	}
-	ledgers, err := ledger.Dir()
-	if err != nil {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, path := range kept {
-		id := strings.TrimSuffix(filepath.Base(path), keptExtension)
-		if there, _ := filepath.Glob(filepath.Join(ledgers, id+".*")); len(there) > 0 {
-			continue
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
+	return r.ledger.Removed(ownFile(path))
 }
 
 const keptExtension = ".json"

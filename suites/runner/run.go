@@ -223,14 +223,14 @@ func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
 	if err := r.removeRawLogs(); err != nil {
 		r.broken("logs", err)
 	}
-	if !r.config.Cluster.Keep {
-		for _, e := range r.ledger.Outstanding() {
-			r.leaked = append(r.leaked, strings.TrimPrefix(e.Namespace+"/", "/")+e.Name)
-		}
-	}
 	if r.config.InCluster {
 		if err := r.forgetInTheCluster(); err != nil {
 			r.broken("resume", err)
+		}
+	}
+	if !r.config.Cluster.Keep {
+		for _, e := range r.ledger.Outstanding() {
+			r.leaked = append(r.leaked, strings.TrimPrefix(e.Namespace+"/", "/")+e.Name)
 		}
 	}
 	if err := r.ledger.Close(); err != nil {
@@ -543,8 +543,8 @@ func (s *stage) exportLogs(ctx context.Context) {
 
 // makeRawLogs makes a directory for logs that secrets have not been withheld from, which is nobody else's to read.
 func (r *run) makeRawLogs() error {
-	r.rawLogs = ledger.TemporaryDirectory(r.record.Run.ID)
-	if err := r.ledger.Create(r.rawLogsEntry()); err != nil {
+	r.rawLogs = filepath.Join(os.TempDir(), "wi-e2e-logs-"+r.record.Run.ID)
+	if err := r.ledger.Create(ownFile(r.rawLogs)); err != nil {
 		return err
 	}
 	err := os.Mkdir(r.rawLogs, 0o700)
@@ -561,11 +561,12 @@ func (r *run) removeRawLogs() error {
 	if err := os.RemoveAll(r.rawLogs); err != nil {
 		return fmt.Errorf("remove the directory for logs: %w", err)
 	}
-	return r.ledger.Removed(r.rawLogsEntry())
+	return r.ledger.Removed(ownFile(r.rawLogs))
 }
 
-func (r *run) rawLogsEntry() ledger.Entry {
-	return ledger.Entry{Kind: ledger.Directory, Cluster: ledger.ThisMachine, Name: r.rawLogs}
+// ownFile is the ledger's entry for a file or directory that the run has while it lasts.
+func ownFile(path string) ledger.Entry {
+	return ledger.Entry{Kind: ledger.File, Cluster: ledger.ThisMachine, Name: path}
 }
 
 // cleanUp removes what the run made: the whole cluster, or the subject and the namespaces on a cluster that stays.
