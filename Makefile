@@ -25,8 +25,8 @@ test-kind: build ## the tests of kind clusters, which "make test" skips where no
 	WI_E2E_TEST_KIND=required $(GOTEST) ./fixtures/cluster/kind
 
 .PHONY: test-kill
-test-kill: build ## runs that are killed and interrupted in every phase leave nothing behind; "make test" takes a few phases
-	WI_E2E_TEST_KILL=required $(GOTEST) -v -run TestARunThatIsEnded ./cmd/wi-e2e
+test-kill: build ## runs are killed and interrupted in every phase, and what they stand on is; "make test" does some of it
+	WI_E2E_TEST_KILL=required $(GOTEST) -v -run 'TestARunThatIsEnded|TestWhatARunStandsOn' ./cmd/wi-e2e
 
 .PHONY: test-load
 test-load: build ## how many admissions a second the reference takes, on a machine that does nothing else

@@ -43,13 +43,17 @@ func TestWhatARunStandsOnBreaksAndTheSubjectIsNotBlamed(t *testing.T) {
 		fault func(t *testing.T, v *victim)
 		says  string // in the record
 		bears bool   // the run may get over it: tests that were disturbed are tried again
+		slow  bool   // pods are waited for as long as their tests may take
 	}{
-		{"the API server is killed", admission, "plan", killing("kube-apiserver"), "kube-apiserver died", false},
-		{"the API server is restarted", admission, "plan", restartAPIServer, "", true},
-		{"containerd is killed", exchange, "propagation", killing("containerd"), "containerd died", false},
-		{"the emulated Azure is killed", exchange, "propagation", killEmulator, "the Azure emulator", false},
+		{"the API server is killed", admission, "plan", killing("kube-apiserver"), "kube-apiserver died", false, false},
+		{"the API server is restarted", admission, "plan", restartAPIServer, "", true, false},
+		{"containerd is killed", exchange, "propagation", killing("containerd"), "containerd died", false, true},
+		{"the emulated Azure is killed", exchange, "propagation", killEmulator, "the Azure emulator", false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.slow && os.Getenv("WI_E2E_TEST_KILL") != "required" {
+				t.Skip("it takes minutes: make test-kill")
+			}
 			v := newVictim(t, c.args)
 			machine := v.snapshot(t)
 			record := v.runWith(t, c.after, c.fault)
