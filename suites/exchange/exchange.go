@@ -32,7 +32,7 @@ const sample = "go-azidentity"
 func Tests() []suites.Test {
 	return slices.Concat(
 		rowTests(), sampleTests(), expiredTests(), mappingTests(), selectionTests(), shapeTests(), vaultTests(),
-		federationTests(), tokenTests(), rotationTests(),
+		federationTests(), tokenTests(), rotationTests(), virtualNodeTests(),
 	)
 }
 

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/imds"
+	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
@@ -135,6 +136,7 @@ func job(a *Assignment, namespace, image string) *batchv1.Job {
 					ServiceAccountName: shards, RestartPolicy: corev1.RestartPolicyNever,
 					EnableServiceLinks: new(false), TerminationGracePeriodSeconds: new(int64(10)),
 					NodeSelector: map[string]string{corev1.LabelOSStable: string(corev1.Linux)},
+					Affinity:     pods.OffVirtualNodes(),
 					// Where there are several nodes, the shards are to be on different ones.
 					TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{
 						MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway,

@@ -57,7 +57,7 @@ func certificateTests() []suites.Test {
 		tests = append(tests, test)
 	}
 	for i := range tests {
-		tests[i].Tier, tests[i].Needs, tests[i].Serial = suites.Operations, disturbing, true
+		tests[i].Needs = disturbing
 	}
 	return tests
 }

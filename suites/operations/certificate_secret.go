@@ -114,9 +114,8 @@ func (k *keptCertificate) awaitSound(ctx context.Context, t *suites.T, after str
 	defer cancel()
 	var repaired *x509.Certificate
 	latest := errors.New("it is as it was put there")
-	list := cache.NewFilteredListWatchFromClient(t.Kube().CoreV1().RESTClient(), "secrets", k.secret.Namespace, func(o *metav1.ListOptions) {
-		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, k.secret.Name).String()
-	})
+	list := cache.NewListWatchFromClient(t.Kube().CoreV1().RESTClient(), "secrets", k.secret.Namespace,
+		fields.OneTermEqualSelector(metav1.ObjectNameField, k.secret.Name))
 	_, err := watchtools.UntilWithSync(limited, list, &corev1.Secret{}, nil, func(e watch.Event) (bool, error) {
 		secret, ok := e.Object.(*corev1.Secret)
 		if !ok || e.Type == watch.Deleted || secret.ResourceVersion == after {

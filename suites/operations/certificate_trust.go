@@ -33,14 +33,23 @@ type trust struct {
 
 // registeredTrust is what the webhook configuration says now.
 func registeredTrust(ctx context.Context, t *suites.T) trust {
+	r, err := readTrust(ctx, t)
+	t.Must(err, "find out what the API server trusts")
+	return r
+}
+
+// readTrust is registeredTrust for those who must not end the test.
+func readTrust(ctx context.Context, t *suites.T) (trust, error) {
 	name := t.Subject().WebhookConfiguration
 	configuration, err := t.Kube().AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
-	t.Must(err, "get webhook configuration %s", name)
+	if err != nil {
+		return trust{}, fmt.Errorf("get webhook configuration %s: %w", name, err)
+	}
 	i := webhookIndex(configuration)
 	if i < 0 {
-		t.Broken("webhook configuration %s has no webhook %s any more", name, subject.WebhookName)
+		return trust{}, fmt.Errorf("webhook configuration %s has no webhook %s any more", name, subject.WebhookName)
 	}
-	return trust{configuration.Webhooks[i].ClientConfig.CABundle, serverName(t.Subject())}
+	return trust{configuration.Webhooks[i].ClientConfig.CABundle, serverName(t.Subject())}, nil
 }
 
 func webhookIndex(c *registrationv1.MutatingWebhookConfiguration) int {
@@ -139,10 +148,8 @@ func awaitBundle(ctx context.Context, t *suites.T) error {
 	defer cancel()
 	name := t.Subject().WebhookConfiguration
 	latest := errors.New("nobody has changed it")
-	list := cache.NewFilteredListWatchFromClient(t.Kube().AdmissionregistrationV1().RESTClient(), "mutatingwebhookconfigurations", metav1.NamespaceAll,
-		func(o *metav1.ListOptions) {
-			o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
-		})
+	list := cache.NewListWatchFromClient(t.Kube().AdmissionregistrationV1().RESTClient(), "mutatingwebhookconfigurations", metav1.NamespaceAll,
+		fields.OneTermEqualSelector(metav1.ObjectNameField, name))
 	_, err := watchtools.UntilWithSync(limited, list, &registrationv1.MutatingWebhookConfiguration{}, nil, func(e watch.Event) (bool, error) {
 		configuration, ok := e.Object.(*registrationv1.MutatingWebhookConfiguration)
 		if !ok || e.Type == watch.Deleted {

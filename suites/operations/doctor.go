@@ -21,10 +21,8 @@ func doctorTests() []suites.Test {
 	return []suites.Test{{
 		ID:           "doctor-names-faults",
 		Title:        "wi-e2e doctor finds nothing wrong with the installation, and names each fault that is put into it",
-		Tier:         suites.Operations,
 		Requirements: []string{"OPS-06"},
 		Needs:        disturbing,
-		Serial:       true,
 		Timeout:      3 * time.Minute,
 		Body:         doctorNamesFaults,
 	}}

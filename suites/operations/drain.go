@@ -11,12 +11,14 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 
+	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
@@ -129,7 +131,7 @@ func awaitAllowance(ctx context.Context, t *suites.T, pod *corev1.Pod) error {
 			forbidding[b.Name] = true
 		}
 	}
-	list := cache.NewFilteredListWatchFromClient(t.Kube().PolicyV1().RESTClient(), "poddisruptionbudgets", pod.Namespace, func(*metav1.ListOptions) {})
+	list := cache.NewListWatchFromClient(t.Kube().PolicyV1().RESTClient(), "poddisruptionbudgets", pod.Namespace, fields.Everything())
 	_, err := watchtools.UntilWithSync(ctx, list, &policyv1.PodDisruptionBudget{}, func(store cache.Store) (bool, error) {
 		for _, b := range store.List() {
 			look(b.(*policyv1.PodDisruptionBudget))
@@ -158,7 +160,7 @@ func drainable(ctx context.Context, t *suites.T) []string {
 	t.Must(err, "list the nodes")
 	var names []string
 	for _, node := range all.Items {
-		if !node.Spec.Unschedulable && !slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Effect != corev1.TaintEffectPreferNoSchedule }) {
+		if !pods.IsVirtual(&node) && !node.Spec.Unschedulable && !slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Effect != corev1.TaintEffectPreferNoSchedule }) {
 			names = append(names, node.Name)
 		}
 	}

@@ -2,7 +2,6 @@ package operations
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
+	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
@@ -34,8 +34,6 @@ const (
 	wholeWithin = 2 * time.Minute
 	// restoreWithin bounds what puts an installation back, without the time until it is whole.
 	restoreWithin = 20 * time.Second
-	// restartedAt is the annotation of the pod template that `kubectl rollout restart` sets.
-	restartedAt = "kubectl.kubernetes.io/restartedAt"
 )
 
 // settled is the installation, once it is whole. Who disturbs it defers restore first:
@@ -44,24 +42,9 @@ const (
 //	defer webhook.restore(ctx, t)
 func settled(ctx context.Context, t *suites.T) *installation {
 	t.Must(awaitWhole(ctx, t), "wait until the installation is whole before it is disturbed")
-	name := t.Subject().Service
-	service, err := t.Kube().CoreV1().Services(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
-	t.Must(err, "get the webhook's Service %s", name)
-	if len(service.Spec.Selector) == 0 { // an empty one would pick every Deployment
-		t.Broken("Service %s has no selector: which pods are the webhook's cannot be told", name)
-	}
-	i := &installation{selector: labels.SelectorFromSet(service.Spec.Selector)}
-	all, err := t.Kube().AppsV1().Deployments(name.Namespace).List(ctx, metav1.ListOptions{})
-	t.Must(err, "list the Deployments of namespace %s", name.Namespace)
-	for _, d := range all.Items {
-		if i.selector.Matches(labels.Set(d.Spec.Template.Labels)) {
-			i.deployments = append(i.deployments, d)
-		}
-	}
-	if len(i.deployments) == 0 {
-		t.Broken("no Deployment makes the pods behind Service %s: how to scale and restart the webhook is not known", name)
-	}
-	return i
+	deployments, selector, err := t.Subject().Deployments(ctx, t.Kube())
+	t.Must(err, "find what makes the webhook's pods")
+	return &installation{selector, deployments}
 }
 
 // awaitWhole waits until the installation lacks nothing, an answered admission included.
@@ -82,9 +65,8 @@ func (i *installation) restore(ctx context.Context, t *suites.T) {
 		if want := replicas(&found); replicas(now) != want {
 			scaleTo(undo, t, &found, want)
 		}
-		before, had := found.Spec.Template.Annotations[restartedAt]
-		if after, has := now.Spec.Template.Annotations[restartedAt]; before != after || had != has {
-			annotate(undo, t, &found, ptr.To(before), had)
+		if before := restartOf(&found); !ptr.Equal(before, restartOf(now)) {
+			restarted(undo, t, &found, before)
 		}
 	}
 	if ctx.Err() != nil {
@@ -142,15 +124,14 @@ func (i *installation) scaleBack(ctx context.Context, t *suites.T) {
 // restart rolls every Deployment of the webhook, as `kubectl rollout restart` does.
 func (i *installation) restart(ctx context.Context, t *suites.T) {
 	for _, d := range i.deployments {
-		annotate(ctx, t, &d, ptr.To(time.Now().UTC().Format(time.RFC3339Nano)), true)
+		restarted(ctx, t, &d, ptr.To(time.Now().UTC().Format(time.RFC3339Nano)))
 	}
 }
 
 // undoRestart rolls them back to the template that they were found with.
 func (i *installation) undoRestart(ctx context.Context, t *suites.T) {
 	for _, d := range i.deployments {
-		before, had := d.Spec.Template.Annotations[restartedAt]
-		annotate(ctx, t, &d, &before, had)
+		restarted(ctx, t, &d, restartOf(&d))
 	}
 }
 
@@ -175,18 +156,19 @@ func scaleTo(ctx context.Context, t *suites.T, d *appsv1.Deployment, to int32) {
 	awaitObserved(ctx, t, changed)
 }
 
-// annotate sets restartedAt of the pod template, or removes it.
-func annotate(ctx context.Context, t *suites.T, d *appsv1.Deployment, value *string, keep bool) {
-	if !keep {
-		value = nil
-	}
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{
-		"metadata": map[string]any{"annotations": map[string]any{restartedAt: value}},
-	}}})
-	t.Must(err, "encode the pod template's annotation")
-	changed, err := t.Kube().AppsV1().Deployments(d.Namespace).Patch(ctx, d.Name, types.MergePatchType, patch, patchOptions)
-	t.Must(err, "restart Deployment %s/%s", d.Namespace, d.Name)
+// restarted sets the time of the restart, or removes it, and waits until the controllers know.
+func restarted(ctx context.Context, t *suites.T, d *appsv1.Deployment, at *string) {
+	changed, err := subject.Restart(ctx, t.Kube(), d, at, patchOptions)
+	t.Must(err, "roll the webhook's pods")
 	awaitObserved(ctx, t, changed)
+}
+
+// restartOf is when the Deployment was restarted last, nil if it never was.
+func restartOf(d *appsv1.Deployment) *string {
+	if at, had := d.Spec.Template.Annotations[subject.RestartedAt]; had {
+		return &at
+	}
+	return nil
 }
 
 // awaitObserved waits until the change is known to the controllers, and to who lists from the API server's cache: before that the

@@ -16,10 +16,8 @@ func loadTests() []suites.Test {
 	return []suites.Test{{
 		ID:           "load-ramp",
 		Title:        "Under load every labelled pod is admitted and mutated, and no replica of the webhook runs out of memory",
-		Tier:         suites.Operations,
 		Requirements: []string{"OPS-05"},
 		Needs:        []suites.Capability{suites.OwnInstallation, suites.SubjectPods},
-		Serial:       true,
 		Timeout:      3 * time.Minute, // a webhook that times out keeps a step waiting
 		Body:         loadRamp,
 	}}

@@ -11,7 +11,12 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
-// Tests are all tests of the tier, in the order of the specification.
+// Tests are all tests of the tier, in the order of the specification. They share one installation, so that they run one at a time, and
+// nobody creates labelled pods beside them.
 func Tests() []suites.Test {
-	return slices.Concat(outageTests(), certificateTests(), metricsTests(), loadTests(), doctorTests(), upgradeTests(), rotationTests())
+	all := slices.Concat(outageTests(), certificateTests(), metricsTests(), loadTests(), doctorTests(), upgradeTests(), rotationTests())
+	for i := range all {
+		all[i].Tier, all[i].Serial = suites.Operations, true
+	}
+	return all
 }

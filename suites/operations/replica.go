@@ -3,24 +3,19 @@ package operations
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/portforward"
-	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/suites"
 )
 
@@ -45,7 +40,7 @@ func (c *replicaClient) review(ctx context.Context, replica *corev1.Pod) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, replicaWithin, fmt.Errorf("no answer within %s", replicaWithin))
 	defer cancel()
 	s := c.t.Subject()
-	roots, err := c.trusted(ctx)
+	trust, err := readTrust(ctx, c.t)
 	if err != nil {
 		return err
 	}
@@ -55,13 +50,13 @@ func (c *replicaClient) review(ctx context.Context, replica *corev1.Pod) error {
 	}
 	defer dialer.Close()
 	client := &http.Client{Transport: &http.Transport{
-		DialContext: dialer.DialContext, DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DialContext: dialer.DialContext, DisableKeepAlives: true, TLSClientConfig: trust.config(),
 	}}
 	body, err := json.Marshal(c.request())
 	if err != nil {
 		return fmt.Errorf("encode an AdmissionReview: %w", err)
 	}
-	url := "https://" + s.Service.Name + "." + s.Service.Namespace + ".svc" + s.Path
+	url := "https://" + trust.serverName + s.Path
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -87,21 +82,6 @@ func (c *replicaClient) review(ctx context.Context, replica *corev1.Pod) error {
 		return fmt.Errorf("the pod is not allowed and patched: %.200s", answer)
 	}
 	return nil
-}
-
-// trusted are the authorities that the API server verifies the webhook by.
-func (c *replicaClient) trusted(ctx context.Context) (*x509.CertPool, error) {
-	name := c.t.Subject().WebhookConfiguration
-	configuration, err := c.t.Kube().AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("get webhook configuration %s: %w", name, err)
-	}
-	roots := x509.NewCertPool()
-	i := slices.IndexFunc(configuration.Webhooks, func(w registrationv1.MutatingWebhook) bool { return w.Name == subject.WebhookName })
-	if i < 0 || !roots.AppendCertsFromPEM(configuration.Webhooks[i].ClientConfig.CABundle) {
-		return nil, fmt.Errorf("webhook configuration %s has no caBundle for %s", name, subject.WebhookName)
-	}
-	return roots, nil
 }
 
 // request is for the creation of a pod.

@@ -57,6 +57,12 @@ func (s *seen) between(from, to string) []answer {
 	return found
 }
 
+// within are those of them that were answered before the second event too: what is under way when the API server is stopped, the webhook may
+// be unable to ask about.
+func (s *seen) within(from, to string) []answer {
+	return slices.DeleteFunc(s.between(from, to), func(a answer) bool { return a.received >= s.at(to) })
+}
+
 // at is when the event was; an event that was never marked is a mistake in the test.
 func (s *seen) at(name string) time.Duration {
 	i := slices.IndexFunc(s.events, func(e event) bool { return e.name == name })

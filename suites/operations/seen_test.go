@@ -71,3 +71,14 @@ func TestPercentilesAreByNearestRank(t *testing.T) {
 		t.Errorf("the p50 of one is %d", got)
 	}
 }
+
+func TestWhatIsUnderWayAtTheSecondEventIsNotWithin(t *testing.T) {
+	s := &seen{
+		answers: []answer{{10 * ms, 19 * ms, injected, ""}, {18 * ms, 20 * ms, denied, ""}, {20 * ms, 21 * ms, denied, ""}},
+		events:  []event{{"from", 10 * ms}, {"to", 20 * ms}},
+		length:  30 * ms,
+	}
+	if got := s.within("from", "to"); len(got) != 1 || got[0].outcome != injected {
+		t.Errorf("within are %v", got)
+	}
+}

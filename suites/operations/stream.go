@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -241,15 +240,14 @@ func dryRun(ctx context.Context, kube kubernetes.Interface, ns string, pod *core
 
 // judge tells what the webhook did from what the API server did.
 func judge(created *corev1.Pod, err error) (outcome, string) {
-	const webhook = `webhook "` + subject.WebhookName + `"`
 	switch {
 	case err == nil && subject.Injected(created):
 		return injected, ""
 	case err == nil:
 		return untouched, "admitted without being mutated"
-	case strings.Contains(err.Error(), "failed calling "+webhook):
+	case subject.CallFailed(err):
 		return callFailed, err.Error()
-	case strings.Contains(err.Error(), "admission "+webhook+" denied the request"):
+	case subject.Denied(err):
 		return denied, err.Error()
 	}
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {

@@ -23,16 +23,16 @@ var reader = suites.Identity{Name: "reader", Reads: true}
 
 func upgradeTests() []suites.Test {
 	return []suites.Test{{
-		ID:    "upgrade",
-		Title: "Through an upgrade no labelled pod is refused and workloads read on; pods that are new then are as the new version has them",
-		Tier:  suites.Operations, Requirements: []string{"OPS-07", "OPS-02"},
+		ID:           "upgrade",
+		Title:        "Through an upgrade no labelled pod is refused and workloads read on; pods that are new then are as the new version has them",
+		Requirements: []string{"OPS-07", "OPS-02"},
 		Needs: []suites.Capability{
 			suites.OwnInstallation, suites.PreviousVersion, suites.Nodes, suites.AzureAvailable,
 			suites.WorkloadImage("go-azidentity"), suites.WorkloadImage("python-azidentity"),
 		},
-		Trust:  []suites.Trust{{Account: app, Identity: reader}},
-		Serial: true, Timeout: 5 * time.Minute, // two rollouts, on a cluster that may pull images for each
-		Body: upgrade,
+		Trust:   []suites.Trust{{Account: app, Identity: reader}},
+		Timeout: 5 * time.Minute, // two rollouts, on a cluster that may pull images for each
+		Body:    upgrade,
 	}}
 }
 

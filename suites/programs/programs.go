@@ -24,6 +24,7 @@ func Pod(ctx context.Context, t *suites.T, name, account string, programs ...cor
 			EnableServiceLinks:           ptr.To(false),
 			RestartPolicy:                corev1.RestartPolicyNever,
 			NodeSelector:                 map[string]string{corev1.LabelOSStable: "linux"},
+			Affinity:                     pods.OffVirtualNodes(),
 			HostAliases:                  t.Azure().HostAliases,
 			Containers:                   programs,
 		},

@@ -52,6 +52,7 @@ var consequences = map[string]consequence{
 	"issuer-served":           noted, // ISS-01
 	"issuer-not-public":       notedOfRealAzure,
 	"no-node":                 noted, // the plan skips what needs one
+	"virtual-nodes":           noted, // EXC-09
 	"run-rights":              noted, // a narrower run may not need them
 }
 

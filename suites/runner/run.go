@@ -10,10 +10,12 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
@@ -24,6 +26,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/fixtures/imds"
 	"github.com/wi-e2e/wi-e2e/fixtures/ledger"
 	"github.com/wi-e2e/wi-e2e/fixtures/objects"
+	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
 	"github.com/wi-e2e/wi-e2e/fixtures/workloads"
 	"github.com/wi-e2e/wi-e2e/reports"
@@ -468,10 +471,11 @@ func (s *stage) describe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the nodes of cluster %s: %w", s.cluster.Name(), err)
 	}
-	s.windows = windowsNodes(nodes.Items)
+	usable := slices.DeleteFunc(nodes.Items, func(node corev1.Node) bool { return pods.IsVirtual(&node) })
+	s.windows = windowsNodes(usable)
 	rc := &r.record.Cluster
-	rc.Name, rc.Kubernetes, rc.Nodes, rc.Issuer = s.cluster.Name(), version.GitVersion, len(nodes.Items), s.cluster.Issuer()
-	r.note(fmt.Sprintf("Kubernetes %s, nodes: %d", version.GitVersion, len(nodes.Items)))
+	rc.Name, rc.Kubernetes, rc.Nodes, rc.Issuer = s.cluster.Name(), version.GitVersion, len(usable), s.cluster.Issuer()
+	r.note(fmt.Sprintf("Kubernetes %s, nodes: %d", version.GitVersion, len(usable)))
 	return nil
 }
 

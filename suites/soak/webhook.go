@@ -3,15 +3,10 @@ package soak
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/pods"
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
@@ -59,25 +54,17 @@ func soakTheWebhook(ctx context.Context, t *suites.T) {
 
 // rollOut restarts the webhook as `kubectl rollout restart` does, with creates all the time.
 func rollOut(ctx context.Context, t *suites.T, v *vigil) error {
-	name := t.Subject().Service
-	service, err := t.Kube().CoreV1().Services(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
+	deployments, _, err := t.Subject().Deployments(ctx, t.Kube())
 	if err != nil {
 		return err
 	}
-	deployments := t.Kube().AppsV1().Deployments(name.Namespace)
-	all, err := deployments.List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return err
-	}
-	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().UTC().Format(time.RFC3339Nano))
-	for _, d := range all.Items {
-		if labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(d.Spec.Template.Labels)) {
-			var rolled *appsv1.Deployment
-			if rolled, err = deployments.Patch(ctx, d.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: suites.FieldManager}); err != nil {
-				return fmt.Errorf("restart Deployment %s: %w", d.Name, err)
-			}
-			t.Note("Deployment %s is restarted (generation %d)", rolled.Name, rolled.Generation)
+	now := time.Now().UTC().Format(time.RFC3339Nano)
+	for _, d := range deployments {
+		rolled, err := subject.Restart(ctx, t.Kube(), &d, &now, metav1.PatchOptions{FieldManager: suites.FieldManager})
+		if err != nil {
+			return err
 		}
+		t.Note("Deployment %s is restarted (generation %d)", rolled.Name, rolled.Generation)
 	}
 	whole := make(chan error, 1)
 	go func() { whole <- t.Subject().AwaitWhole(ctx, t.Kube()) }()
@@ -109,7 +96,7 @@ func admit(ctx context.Context, t *suites.T, v *vigil, account string) error {
 			v.count("admitted", 1)
 		case err == nil:
 			v.failed("a labelled pod is admitted without being mutated")
-		case strings.Contains(err.Error(), "webhook") && strings.Contains(err.Error(), subject.WebhookName) && !strings.Contains(err.Error(), "connection refused"):
+		case subject.CallFailed(err) || subject.Denied(err):
 			v.failed("a labelled pod is refused: %v", err)
 		default:
 			return err
