@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 
@@ -42,11 +41,11 @@ func loadRamp(ctx context.Context, t *suites.T) {
 
 	kube := loadClient(ctx, t)
 	ns, sa := t.Namespace(ctx), t.ServiceAccount(ctx, "load", nil)
-	creates := func(pod *corev1.Pod) func(context.Context) (outcome, string) {
+	creates := func(pod []byte) func(context.Context) (outcome, string) {
 		return func(ctx context.Context) (outcome, string) { return judge(dryRun(ctx, kube, ns, pod)) }
 	}
-	labelled := load{want: injected, send: creates(streamedPod(sa, map[string]string{suites.UseLabel: "true"}))}
-	unlabelled := load{want: untouched, send: creates(streamedPod(sa, nil))}
+	labelled := load{want: injected, send: creates(encoded(t, streamedPod(sa, map[string]string{suites.UseLabel: "true"})))}
+	unlabelled := load{want: untouched, send: creates(encoded(t, streamedPod(sa, nil)))}
 
 	ramped, held := climb(ctx, t, unlabelled, labelled)
 	if held {

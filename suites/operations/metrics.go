@@ -73,8 +73,9 @@ func countedAdmissions(ctx context.Context, t *suites.T) {
 	send := func(n int, labels, annotations map[string]string, want outcome) {
 		pod := streamedPod(sa, labels)
 		pod.Annotations = annotations
+		body := encoded(t, pod)
 		for range n {
-			became, message := judge(dryRun(ctx, kube, ns, pod))
+			became, message := judge(dryRun(ctx, kube, ns, body))
 			if became == refused || became == unanswered {
 				t.Broken("the API server itself failed a create: %s", message)
 			}

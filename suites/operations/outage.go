@@ -110,7 +110,7 @@ func failClosed(ctx context.Context, t *suites.T) {
 
 // unlabelledIsAdmitted expects that the outage of the webhook does not concern pods that are not its business.
 func unlabelledIsAdmitted(ctx context.Context, t *suites.T) {
-	pod, err := dryRun(ctx, t.Kube(), t.Namespace(ctx), streamedPod("stream", nil))
+	pod, err := dryRun(ctx, t.Kube(), t.Namespace(ctx), encoded(t, streamedPod("stream", nil)))
 	became, message := judge(pod, err)
 	if became == unanswered || became == refused {
 		t.Broken("an unlabelled pod cannot be created: %s", message)

@@ -13,7 +13,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/subject"
@@ -200,11 +202,8 @@ func (s *stream) result() (*seen, error) {
 func labelledCreates(ctx context.Context, t *suites.T) func(ctx context.Context) (outcome, string) {
 	ns, sa := t.Namespace(ctx), t.ServiceAccount(ctx, "stream", nil)
 	kube := ownConnections(ctx, t, t.REST())
-	pod := streamedPod(sa, map[string]string{suites.UseLabel: "true"})
-	return func(ctx context.Context) (outcome, string) {
-		created, err := dryRun(ctx, kube, ns, pod)
-		return judge(created, err)
-	}
+	pod := encoded(t, streamedPod(sa, map[string]string{suites.UseLabel: "true"}))
+	return func(ctx context.Context) (outcome, string) { return judge(dryRun(ctx, kube, ns, pod)) }
 }
 
 // ownConnections is a client that shares its connections with nobody.
@@ -229,10 +228,22 @@ func streamedPod(account string, labels map[string]string) *corev1.Pod {
 	}
 }
 
+// encoded is a pod to be sent again and again, by many at a time: to encode an object writes to it.
+func encoded(t *suites.T, pod *corev1.Pod) []byte {
+	compact, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
+	if !ok {
+		t.Broken("the client has no encoding %s", runtime.ContentTypeProtobuf)
+	}
+	body, err := runtime.Encode(scheme.Codecs.EncoderForVersion(compact.Serializer, corev1.SchemeGroupVersion), pod)
+	t.Must(err, "encode pod %s", pod.Name)
+	return body
+}
+
 // dryRun is a create that stores nothing and that is tried once.
-func dryRun(ctx context.Context, kube kubernetes.Interface, ns string, pod *corev1.Pod) (*corev1.Pod, error) {
+func dryRun(ctx context.Context, kube kubernetes.Interface, ns string, pod []byte) (*corev1.Pod, error) {
 	created := &corev1.Pod{}
 	err := kube.CoreV1().RESTClient().Post().Namespace(ns).Resource("pods").MaxRetries(0).
+		SetHeader("Content-Type", runtime.ContentTypeProtobuf).
 		VersionedParams(&metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: suites.FieldManager}, metav1.ParameterCodec).
 		Body(pod).Do(ctx).Into(created)
 	return created, err
