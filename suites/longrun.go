@@ -2,6 +2,7 @@ package suites
 
 import (
 	"encoding/json"
+	"sync"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type LongRun struct {
 	Earlier map[string]json.RawMessage
 	// Keep writes down what a test has found so far, for the case that it is interrupted.
 	Keep func(test string, found any) error
+	// Restarting is held by the test that restarts the API server, and read-held by one that would take that for the subject's failure.
+	Restarting sync.RWMutex
 }
 
 // Passed is how much of the whole is over.

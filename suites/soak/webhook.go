@@ -90,7 +90,10 @@ func admit(ctx context.Context, t *suites.T, v *vigil, account string) error {
 		Spec:       corev1.PodSpec{ServiceAccountName: account, Containers: []corev1.Container{{Name: "never-runs", Image: "never-pulled"}}},
 	}
 	for range creates {
+		// A webhook that asks the API server about the account has to refuse the pod while that is restarted.
+		v.run.Restarting.RLock()
 		made, err := t.Kube().CoreV1().Pods(t.Namespace(ctx)).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		v.run.Restarting.RUnlock()
 		switch {
 		case err == nil && subject.Injected(made):
 			v.count("admitted", 1)
