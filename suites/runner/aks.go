@@ -156,7 +156,7 @@ func (s *stage) standins() (*standin.Backend, error) {
 	}
 	return &standin.Backend{
 		Provider: provider, TenantID: cmp.Or(r.config.Subject.TenantID, subject.DefaultTenantID), Environment: r.config.Subject.Environment,
-		Logs:     r.rawLogs,
+		Logs:     r.rawLogs(),
 		Record:   func(name string) error { return r.ledger.Create(entry(name)) },
 		Removed:  func(name string) error { return r.ledger.Removed(entry(name)) },
 		Progress: r.observer.PhaseNote,

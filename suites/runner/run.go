@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -75,7 +74,7 @@ type run struct {
 	waivers   *waivers.Waivers // nil without
 	record    *reports.Record
 	secrets   *redact.Redactor // withholds the run's from all that it writes
-	rawLogs   string           // directory that cluster logs are in, for nobody else to read, before secrets are withheld from them
+	scratch   string           // see makeScratch
 	ledger    *ledger.Ledger
 	current   *reports.Phase
 
@@ -159,7 +158,7 @@ func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
 		r.ledger, err = ledger.Open(dir, r.record.Run.ID)
 	}
 	if err == nil {
-		err = r.makeRawLogs()
+		err = r.makeScratch()
 	}
 	if err != nil {
 		if r.ledger != nil {
@@ -223,7 +222,7 @@ func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
 	if err := s.closeAKS(); err != nil {
 		r.broken("emulated Azure", err)
 	}
-	if err := r.removeRawLogs(); err != nil {
+	if err := r.removeScratch(); err != nil {
 		r.broken("logs", err)
 	}
 	if r.config.InCluster {
@@ -424,7 +423,7 @@ func (s *stage) bringUp(ctx context.Context) error {
 		r.ownCluster = true
 		s.cluster, err = s.provider.Create(ctx, cluster.Spec{
 			Name: name, KubernetesVersion: c.KubernetesVersion, Issuer: s.azure.issuer,
-			Logs: r.rawLogs, Progress: r.observer.PhaseNote,
+			Logs: r.rawLogs(), Progress: r.observer.PhaseNote,
 		})
 		if err != nil {
 			// Create has removed what it made.
@@ -511,6 +510,7 @@ func (s *stage) install(ctx context.Context) error {
 func (s *stage) target() subject.Target {
 	return subject.Target{
 		Cluster: s.cluster, Record: s.run.recordCreate, Removed: s.run.recordRemoved, Progress: s.run.observer.PhaseNote, Run: s.run.record.Run.ID,
+		Scratch: s.run.scratch,
 	}
 }
 
@@ -539,33 +539,38 @@ func (s *stage) exportLogs(ctx context.Context) {
 	_ = r.phase(ctx, "logs", func(ctx context.Context) error {
 		var err error
 		if s.cluster != nil {
-			err = s.cluster.ExportLogs(ctx, r.rawLogs)
+			err = s.cluster.ExportLogs(ctx, r.rawLogs())
 		}
-		return errors.Join(err, withhold(r.rawLogs, filepath.Join(r.output, LogsDir), r.secrets))
+		return errors.Join(err, withhold(r.rawLogs(), filepath.Join(r.output, LogsDir), r.secrets))
 	})
 }
 
-// makeRawLogs makes a directory for logs that secrets have not been withheld from, which is nobody else's to read.
-func (r *run) makeRawLogs() error {
-	r.rawLogs = filepath.Join(os.TempDir(), "wi-e2e-logs-"+r.record.Run.ID)
-	if err := r.ledger.Create(ownFile(r.rawLogs)); err != nil {
+// makeScratch makes a directory that is nobody else's to read: for logs that secrets have not been withheld from, and what is needed for a
+// moment.
+func (r *run) makeScratch() error {
+	r.scratch = filepath.Join(os.TempDir(), "wi-e2e-run-"+r.record.Run.ID)
+	if err := r.ledger.Create(ownFile(r.scratch)); err != nil {
 		return err
 	}
-	err := os.Mkdir(r.rawLogs, 0o700)
-	if errors.Is(err, fs.ErrExist) && r.resumed != nil { // what the killed process had there
-		err = errors.Join(os.RemoveAll(r.rawLogs), os.Mkdir(r.rawLogs, 0o700))
+	if r.resumed != nil { // what the killed process had there
+		if err := os.RemoveAll(r.scratch); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("make a directory for logs: %w", err)
+	if err := errors.Join(os.Mkdir(r.scratch, 0o700), os.Mkdir(r.rawLogs(), 0o700)); err != nil {
+		return fmt.Errorf("make a directory of the run's own: %w", err)
 	}
 	return nil
 }
 
-func (r *run) removeRawLogs() error {
-	if err := os.RemoveAll(r.rawLogs); err != nil {
-		return fmt.Errorf("remove the directory for logs: %w", err)
+// rawLogs is where cluster logs are before secrets are withheld from them.
+func (r *run) rawLogs() string { return filepath.Join(r.scratch, "logs") }
+
+func (r *run) removeScratch() error {
+	if err := os.RemoveAll(r.scratch); err != nil {
+		return fmt.Errorf("remove the directory of the run's own: %w", err)
 	}
-	return r.ledger.Removed(ownFile(r.rawLogs))
+	return r.ledger.Removed(ownFile(r.scratch))
 }
 
 // ownFile is the ledger's entry for a file or directory that the run has while it lasts.
