@@ -52,6 +52,7 @@ setup-tests: ## the browser in which the HTML report is tested
 .PHONY: lint lint-go lint-java lint-node lint-python
 lint: lint-go lint-java lint-node lint-python ## formatting, vet, staticcheck, and the formatters and linters of the workloads' languages
 
+lint-go: export GOFLAGS += -trimpath # what is compiled for it is what builds and tests compile too
 lint-go: setup
 	@unformatted=$$(gofmt -l cmd fixtures kindconfig reports suites); \
 	test -z "$$unformatted" || { echo "run gofmt on:" $$unformatted >&2; exit 1; }

@@ -185,7 +185,6 @@ func (r *run) walk(ctx context.Context, selected, part []suites.Test) {
 		remaining, err = s.inCluster(ctx, plan)
 	}
 	if err == nil {
-		s.beginSoak()
 		r.runTests(ctx, s, remaining)
 		if err := s.endSoak(); err != nil {
 			r.broken("checkpoint", err)

@@ -156,9 +156,6 @@ func (before *checkpoint) gone(err error) error {
 // beginSoak starts the time of the soak's tests.
 func (s *stage) beginSoak() {
 	r := s.run
-	if !r.config.Soak.asked() {
-		return
-	}
 	at := checkpoint{
 		Run: r.record.Run.ID, Provider: s.provider.Name(), Cluster: s.cluster.Name(), Own: r.ownCluster,
 		Duration: r.config.Soak.Duration, Tests: map[string]json.RawMessage{},

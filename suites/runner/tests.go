@@ -52,6 +52,9 @@ func (r *run) runTests(ctx context.Context, s *stage, plan *suites.Plan) {
 				continue // the guard against vacuity tells what was not run
 			}
 		}
+		if tier == suites.Soak {
+			s.beginSoak()
+		}
 		_ = r.phase(ctx, "tests: "+string(tier), func(ctx context.Context) error {
 			results := r.runTier(ctx, tier, planned, func(ctx context.Context, test suites.Test, n int) reports.Test {
 				return s.attempt(ctx, test, n, slots)
