@@ -23,6 +23,7 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites"
 	"github.com/wi-e2e/wi-e2e/suites/runner"
 	"github.com/wi-e2e/wi-e2e/suites/selftest"
+	"github.com/wi-e2e/wi-e2e/suites/soak"
 )
 
 // matrixFile is the kill matrix, in the folder of the reports.
@@ -47,13 +48,14 @@ Each mutant is the reference installation, or the emulated Azure, with one fault
 to fail because of it; the conformant reference has to pass all tests, and each test has to notice a mutant. For the
 tier admission, the mutants are registered side by side on a local cluster that is made for them and removed. Tests that
 disturb an installation run on whole ones, on two such clusters. The other tests are run in simulated worlds, which
-need no cluster.
+need no cluster. What shows only in what lasts is left out, unless it is named: --tier soak takes a quarter of an hour.
 
 On each mutant the tests of its rule are run, and all others if none of them notices it. Exit code 1: a mutant
 survived or was noticed for another reason only, a test noticed none, or the reference failed one.`,
 		Example: `  wi-e2e selftest
   wi-e2e selftest --tier proxy,issuer
   wi-e2e selftest --mutant expiration-clamped,fails-open
+  wi-e2e selftest --tier soak         # leaks, and tokens that are never renewed
   wi-e2e selftest --every-test        # the whole matrix: all tests on every mutant`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -89,14 +91,23 @@ func selftestOptions(tiers, ids []string) (selftest.Options, error) {
 		return selftest.Options{}, &runner.UsageError{Err: err}
 	}
 	decided := func(requirement string) bool { return len(suites.TestsOf(requirement, ofTiers)) > 0 }
+	soaks := slices.Contains(tiers, string(suites.Soak))
+	if soaks && len(tiers) > 1 {
+		return selftest.Options{}, fmt.Errorf("the tier %s is tested by itself: leave the others out (%w)", suites.Soak, errUsage)
+	}
 	tests := slices.DeleteFunc(runner.Tests(), func(t suites.Test) bool {
-		return t.Tier == suites.Soak || !slices.ContainsFunc(t.Requirements, decided) // what soaks takes hours
+		return (t.Tier == suites.Soak) != soaks || !slices.ContainsFunc(t.Requirements, decided)
 	})
 	chosen, err := chosenMutants(ids)
 	if err != nil {
 		return selftest.Options{}, err
 	}
-	chosen = slices.DeleteFunc(chosen, func(m mutants.Mutant) bool { return m.Soak || !decided(m.Requirement) })
+	chosen = slices.DeleteFunc(chosen, func(m mutants.Mutant) bool { return m.Soak != soaks || !decided(m.Requirement) })
+	if soaks { // that programs and keys get on is also tested by tiers that are quicker, with faults of its own
+		tests = slices.DeleteFunc(tests, func(t suites.Test) bool {
+			return !slices.ContainsFunc(chosen, func(m mutants.Mutant) bool { return slices.Contains(t.Requirements, m.Requirement) })
+		})
+	}
 	if len(chosen) == 0 {
 		return selftest.Options{}, fmt.Errorf("no test of the tiers %s is of a rule that these mutants break (%w)", strings.Join(tiers, ", "), errUsage)
 	}
@@ -163,6 +174,9 @@ func runInstalled(ctx context.Context, cluster string, m mutants.Mutant, test su
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(output)) }()
 	config := runner.Config{Output: output, Seed: 1, Cluster: runner.ClusterConfig{Name: cluster}, Select: suites.Selection{Tests: []string{test.ID}}}
+	if test.Tier == suites.Soak {
+		config.Soak.Duration.Duration = soakedFor(test)
+	}
 	options := runner.Options{
 		Version: version(), Observer: reports.NewConsole(io.Discard, reports.ConsoleOptions{}), Rerun: func(string) string { return "" },
 	}
@@ -170,6 +184,14 @@ func runInstalled(ctx context.Context, cluster string, m mutants.Mutant, test su
 		options.Change = m.Change
 	}
 	return runner.Run(ctx, config, options)
+}
+
+// soakedFor is long enough for a mutant's fault to show.
+func soakedFor(test suites.Test) time.Duration {
+	if slices.Contains(test.Needs, suites.RenewalTime) {
+		return soak.RenewalTakes
+	}
+	return 3 * time.Minute
 }
 
 // makeClusters makes local ones, side by side. remove removes them, also when there is an error.

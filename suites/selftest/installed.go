@@ -33,7 +33,9 @@ func NewInstallations(clusters []string, run RunInstalled) *Installations {
 func (o Options) NeedsInstallations() bool { return slices.ContainsFunc(o.Tests, disturbs) }
 
 // disturbs says whether the test takes an installation of its own.
-func disturbs(test suites.Test) bool { return slices.Contains(test.Needs, suites.OwnInstallation) }
+func disturbs(test suites.Test) bool {
+	return test.Tier == suites.Soak || slices.Contains(test.Needs, suites.OwnInstallation)
+}
 
 // disturbing are the tests of the mutant's rule that take an installation; none if the fault is not one of an installation.
 func disturbing(m mutants.Mutant, tests []suites.Test) []suites.Test {
