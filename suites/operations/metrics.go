@@ -32,8 +32,7 @@ func metricsTests() []suites.Test {
 			Title:        "The webhook's metrics move by exactly the number of admissions sent",
 			Requirements: []string{"OPS-04"},
 			Needs:        disturbing,
-
-			Body: countedAdmissions,
+			Body:         countedAdmissions,
 		},
 	}
 }
