@@ -161,7 +161,7 @@ type victim struct {
 func newVictim(t *testing.T, args []string) *victim {
 	t.Helper()
 	v := &victim{args: args, state: t.TempDir(), output: t.TempDir(), tmp: t.TempDir()}
-	for _, kind := range []string{"aks", "clusters", "ledger"} { // which stay for the next run
+	for _, kind := range []string{"aks", "clusters", "incluster", "ledger"} { // which stay for the next run
 		if err := os.MkdirAll(filepath.Join(v.state, "wi-e2e", kind), 0o700); err != nil {
 			t.Fatal(err)
 		}
