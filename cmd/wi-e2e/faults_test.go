@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -250,7 +251,7 @@ func restartAPIServer(t *testing.T, v *victim) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := fmt.Sprintf("/proc/%d/root/run/wi-e2e/control.sock", v.node(t))
+	socket := filepath.Join("/proc", strconv.Itoa(v.node(t)), "root", "run", "wi-e2e", "control.sock")
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}}
