@@ -320,7 +320,7 @@ func TestPlanAndListsTellWithoutACluster(t *testing.T) {
 		{"plan --seed 7", []string{"expiration-out-of-bounds", "issuer-key-rotation", "run alone", "seed 7"}},
 		{"plan --kubeconfig /nowhere --profile 1.5", []string{"skip (no-control-plane-access)", "skip (not-configured)"}},
 		{"list tests", []string{"expiration-out-of-bounds", "EXP-03"}},
-		{"list requirements", []string{"EXP-03", "MUST", "none yet (issue #8)", "WIN-04"}},
+		{"list requirements", []string{"EXP-03", "MUST", "virtual-nodes-avoided", "WIN-04"}},
 		{"version", []string{"wi-e2e", "Kubernetes v1."}},
 		{"--help", []string{"Exit codes", "cluster", "run"}},
 		{"run --help", []string{"--image-archive FILE", "wi-e2e run --requirement EXP-03"}},

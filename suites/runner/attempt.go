@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wi-e2e/wi-e2e/reports"
@@ -34,9 +35,13 @@ func (s *stage) attempt(ctx context.Context, test suites.Test, n int, slots chan
 	if long := s.env.LongRun; long != nil {
 		once.Timeout = time.Until(long.Ends) + afterSoak
 	}
+	var stood []string
+	if !slices.Contains(test.Needs, suites.ControlPlaneAccess) { // such a test restarts the API server itself
+		stood = s.apiServers(ctx)
+	}
 	result := suites.Execute(ctx, s.env, once, suites.ViolationStatus(test, r.catalogue, r.config.Strict), slots)
 	result.ID = test.ID
-	s.acquit(ctx, &result)
+	s.acquit(ctx, &result, stood)
 	r.waivers.Waive(&result, r.record.Subject, r.record.Run.Started)
 	return result
 }

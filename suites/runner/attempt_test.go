@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -20,12 +22,13 @@ import (
 	"github.com/wi-e2e/wi-e2e/suites/bundle"
 )
 
-// namespacesOnly is a cluster that creates namespaces and remembers who asked for which.
+// namespacesOnly is a cluster that creates namespaces and remembers who asked for which. Its API server says who it is.
 type namespacesOnly struct {
 	cluster.Cluster
-	url  string
-	mu   sync.Mutex
-	made []string
+	url       string
+	mu        sync.Mutex
+	made      []string
+	apiServer string
 }
 
 func (c *namespacesOnly) Health(context.Context) error { return nil }
@@ -33,6 +36,14 @@ func (c *namespacesOnly) Health(context.Context) error { return nil }
 func newNamespacesOnly(t *testing.T) *namespacesOnly {
 	c := &namespacesOnly{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/namespaces/kube-system/leases") {
+			_ = json.NewEncoder(w).Encode(&coordinationv1.LeaseList{
+				TypeMeta: metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "LeaseList"},
+				Items:    []coordinationv1.Lease{{Spec: coordinationv1.LeaseSpec{HolderIdentity: &c.apiServer}}},
+			})
+			return
+		}
 		var ns corev1.Namespace
 		if err := json.NewDecoder(r.Body).Decode(&ns); err != nil || r.Method != http.MethodPost || r.URL.Path != "/api/v1/namespaces" {
 			t.Errorf("%s %s: %v", r.Method, r.URL.Path, err)
@@ -41,7 +52,6 @@ func newNamespacesOnly(t *testing.T) *namespacesOnly {
 		c.made = append(c.made, ns.Name+" by "+r.UserAgent())
 		c.mu.Unlock()
 		ns.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}
-		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusCreated)
 		_ = json.NewEncoder(w).Encode(ns)
 	}))

@@ -3,7 +3,13 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 
 	"github.com/wi-e2e/wi-e2e/reports"
 )
@@ -12,14 +18,21 @@ import (
 const groundBudget = 10 * time.Second
 
 // acquit keeps what a test holds against the subject only if what it stood on is still there: a program that gets no token from an
-// emulator that was killed, or a pod that no kubelet starts, says nothing about a webhook.
-func (s *stage) acquit(ctx context.Context, result *reports.Test) {
+// emulator that was killed, or a pod that no kubelet starts, says nothing about a webhook. Nor does one that refuses pods because the API
+// server that it asks is being restarted: stood are the API servers from before the test, nil if it does not matter which they were.
+func (s *stage) acquit(ctx context.Context, result *reports.Test, stood []string) {
 	if ctx.Err() != nil || result.Status != reports.Fail && result.Status != reports.Warn {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, groundBudget)
 	defer cancel()
-	if err := s.ground(ctx); err != nil {
+	err := s.ground(ctx)
+	if err == nil && stood != nil {
+		if now := s.apiServers(ctx); now != nil && !slices.Equal(stood, now) {
+			err = fmt.Errorf("the API server was restarted meanwhile (it was %s, and is %s)", strings.Join(stood, ", "), strings.Join(now, ", "))
+		}
+	}
+	if err != nil {
 		result.Status = reports.Error
 		breakFindings(result.Findings)
 		for i := range result.Cases {
@@ -42,6 +55,27 @@ func (s *stage) ground(ctx context.Context) error {
 		return e.Alive(ctx)
 	}
 	return nil
+}
+
+// identityLeases is the label of the leases by which API servers tell that they are there (APIServerIdentity, on since Kubernetes 1.26).
+const identityLeases = "apiserver.kubernetes.io/identity=kube-apiserver"
+
+// apiServers are the identities of the API servers, each of which is new with every start; nil where that cannot be read.
+func (s *stage) apiServers(ctx context.Context) []string {
+	kube, err := kubernetes.NewForConfig(s.env.RESTConfig("ground"))
+	if err != nil {
+		return nil
+	}
+	leases, err := kube.CoordinationV1().Leases(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{LabelSelector: identityLeases})
+	if err != nil {
+		return nil
+	}
+	var holders []string
+	for _, l := range leases.Items {
+		holders = append(holders, ptr.Deref(l.Spec.HolderIdentity, ""))
+	}
+	slices.Sort(holders)
+	return holders
 }
 
 // breakFindings makes errors of what was held against the subject.

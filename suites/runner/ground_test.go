@@ -3,11 +3,13 @@ package runner
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/reports"
+	"github.com/wi-e2e/wi-e2e/suites"
 )
 
 // underfoot is a cluster that counts how often somebody asks for its health.
@@ -43,7 +45,7 @@ func TestATestIsHeldAgainstTheSubjectOnlyWhileTheGroundHolds(t *testing.T) {
 			result := reports.Test{Status: c.status, Cases: []reports.Case{
 				{Name: "one", Status: c.status, Findings: []reports.Finding{finding}}, {Name: "two", Status: reports.Pass, Checks: 1},
 			}}
-			(&stage{cluster: ground}).acquit(t.Context(), &result)
+			(&stage{cluster: ground}).acquit(t.Context(), &result, nil)
 			if result.Status != c.want || result.Cases[0].Status != c.want || result.Cases[0].Findings[0].Status != c.want {
 				t.Errorf("status %s, of the case %s, of the finding %s; want %s", result.Status, result.Cases[0].Status, result.Cases[0].Findings[0].Status, c.want)
 			}
@@ -56,6 +58,37 @@ func TestATestIsHeldAgainstTheSubjectOnlyWhileTheGroundHolds(t *testing.T) {
 			}
 			if ground.asked != c.asked {
 				t.Errorf("the cluster was asked %d times", ground.asked)
+			}
+		})
+	}
+}
+
+func TestATestIsNotHeldAgainstTheSubjectIfTheAPIServerWasRestarted(t *testing.T) {
+	for name, c := range map[string]struct {
+		needs    []suites.Capability
+		restarts bool
+		want     reports.Status
+	}{
+		"an API server that is the same":    {nil, false, reports.Fail},
+		"one that was restarted":            {nil, true, reports.Error},
+		"one that the test itself restarts": {[]suites.Capability{suites.ControlPlaneAccess}, true, reports.Fail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ground := newNamespacesOnly(t)
+			ground.apiServer = "first"
+			test := suites.Test{ID: "asks", Requirements: []string{"AA-01"}, Needs: c.needs, Body: func(_ context.Context, t *suites.T) {
+				if c.restarts {
+					ground.apiServer = "second"
+				}
+				t.Check(false, "the pod is refused")
+			}}
+			result := newStage(t, ground, Config{}).attempt(t.Context(), test, 1, make(chan struct{}, 1))
+			if result.Status != c.want {
+				t.Errorf("status %s, want %s: %+v", result.Status, c.want, result.Findings)
+			}
+			told := slices.ContainsFunc(result.Findings, func(f reports.Finding) bool { return strings.Contains(f.Message, "it was first, and is second") })
+			if told != (c.want == reports.Error) {
+				t.Errorf("findings: %+v", result.Findings)
 			}
 		})
 	}
