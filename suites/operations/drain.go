@@ -160,7 +160,7 @@ func drainable(ctx context.Context, t *suites.T) []string {
 	t.Must(err, "list the nodes")
 	var names []string
 	for _, node := range all.Items {
-		if !pods.IsVirtual(&node) && !node.Spec.Unschedulable && !slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Effect != corev1.TaintEffectPreferNoSchedule }) {
+		if pods.Schedulable(&node) {
 			names = append(names, node.Name)
 		}
 	}
