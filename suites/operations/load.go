@@ -49,10 +49,10 @@ func loadRamp(ctx context.Context, t *suites.T) {
 
 	ramped, held := climb(ctx, t, unlabelled, labelled)
 	if held {
-		saturated := saturation(ramped)
-		t.Note("labelled creates saturate at %d at a time", saturated.concurrency)
+		t.Note("labelled creates saturate at %d at a time", saturation(ramped).concurrency)
 		began := time.Now()
-		m := labelled.run(ctx, saturated.concurrency, sustained)
+		// The ramp's end is beyond saturation: there is always one more create that waits.
+		m := labelled.run(ctx, ramp[len(ramp)-1], sustained)
 		t.Note("sustained for %.1f s: %s", m.took.Seconds(), m.figures())
 		held = expectHeld(ctx, t, "labelled", m)
 		if held {

@@ -222,8 +222,9 @@ func streamedPod(account string, labels map[string]string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "streamed", Labels: labels},
 		Spec: corev1.PodSpec{
-			ServiceAccountName: account,
-			Containers:         []corev1.Container{{Name: "never-runs", Image: "never-pulled"}},
+			ServiceAccountName:           account,
+			AutomountServiceAccountToken: new(false), // a volume that the API server adds would be part of what is measured
+			Containers:                   []corev1.Container{{Name: "never-runs", Image: "never-pulled"}},
 		},
 	}
 }
