@@ -2,9 +2,11 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,18 +23,10 @@ const groundBudget = 10 * time.Second
 // emulator that was killed, or a pod that no kubelet starts, says nothing about a webhook. Nor does one that refuses pods because the API
 // server that it asks is being restarted: stood are the API servers from before the test, nil if it does not matter which they were.
 func (s *stage) acquit(ctx context.Context, result *reports.Test, stood []string) {
-	if ctx.Err() != nil || result.Status != reports.Fail && result.Status != reports.Warn {
+	if result.Status != reports.Fail && result.Status != reports.Warn {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, groundBudget)
-	defer cancel()
-	err := s.ground(ctx)
-	if err == nil && stood != nil {
-		if now := s.apiServers(ctx); now != nil && !slices.Equal(stood, now) {
-			err = fmt.Errorf("the API server was restarted meanwhile (it was %s, and is %s)", strings.Join(stood, ", "), strings.Join(now, ", "))
-		}
-	}
-	if err != nil {
+	if err := s.gaveWay(ctx, stood); err != nil {
 		result.Status = reports.Error
 		breakFindings(result.Findings)
 		for i := range result.Cases {
@@ -46,6 +40,25 @@ func (s *stage) acquit(ctx context.Context, result *reports.Test, stood []string
 	}
 }
 
+// gaveWay is what happened to the ground since a test began, or nil. A test that was interrupted is not asked about.
+func (s *stage) gaveWay(ctx context.Context, stood []string) error {
+	if ctx.Err() != nil {
+		return lostBy(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, groundBudget)
+	defer cancel()
+	if err := s.ground(ctx); err != nil {
+		return err
+	}
+	if stood == nil {
+		return nil
+	}
+	if now := s.apiServers(ctx); now != nil && !slices.Equal(stood, now) {
+		return fmt.Errorf("the API server was restarted meanwhile (it was %s, and is %s)", strings.Join(stood, ", "), strings.Join(now, ", "))
+	}
+	return nil
+}
+
 // ground is nil while the cluster and the emulated Azure are there.
 func (s *stage) ground(ctx context.Context) error {
 	if err := s.cluster.Health(ctx); err != nil {
@@ -55,6 +68,53 @@ func (s *stage) ground(ctx context.Context) error {
 		return e.Alive(ctx)
 	}
 	return nil
+}
+
+const (
+	// lookEvery is how often a run looks after its cluster while tests run.
+	lookEvery = 5 * time.Second
+	// lostAfter is longer than what tests break on purpose, an API server that starts anew with other keys, takes to be whole again.
+	lostAfter = time.Minute
+)
+
+// lostCluster is why tests end before they have finished: the last of what its health was, for lostAfter.
+type lostCluster struct{ error }
+
+// lostBy is nil unless ctx ended because the cluster is lost.
+func lostBy(ctx context.Context) error {
+	if lost, ok := errors.AsType[lostCluster](context.Cause(ctx)); ok {
+		return lost
+	}
+	return nil
+}
+
+// whileClusterLives ends the context when the cluster is lost: each of the tests that are left would wait until its time is up for pods
+// that nobody starts.
+func (s *stage) whileClusterLives(ctx context.Context) (living context.Context, stop func()) {
+	living, lose := context.WithCancelCause(ctx)
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		healthy := time.Now()
+		for {
+			select {
+			case <-living.Done():
+				return
+			case <-tick.C:
+			}
+			limited, cancel := context.WithTimeout(living, groundBudget)
+			err := s.cluster.Health(limited)
+			cancel()
+			if err == nil {
+				healthy = time.Now()
+			} else if time.Since(healthy) >= lostAfter {
+				lose(lostCluster{fmt.Errorf("the cluster is lost, for %s: %w", lostAfter, err)})
+				return
+			}
+		}
+	})
+	return living, func() { lose(nil); looking.Wait() }
 }
 
 // identityLeases is the label of the leases by which API servers tell that they are there (APIServerIdentity, on since Kubernetes 1.26).

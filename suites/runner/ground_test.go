@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/wi-e2e/wi-e2e/fixtures/cluster"
 	"github.com/wi-e2e/wi-e2e/reports"
@@ -15,13 +17,13 @@ import (
 // underfoot is a cluster that counts how often somebody asks for its health.
 type underfoot struct {
 	cluster.Cluster
-	err   error
-	asked int
+	health func() error
+	asked  int
 }
 
 func (c *underfoot) Health(context.Context) error {
 	c.asked++
-	return c.err
+	return c.health()
 }
 
 func TestATestIsHeldAgainstTheSubjectOnlyWhileTheGroundHolds(t *testing.T) {
@@ -40,7 +42,7 @@ func TestATestIsHeldAgainstTheSubjectOnlyWhileTheGroundHolds(t *testing.T) {
 		"nor is an error":             {reports.Error, died, reports.Error, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ground := &underfoot{err: c.ground}
+			ground := &underfoot{health: func() error { return c.ground }}
 			finding := reports.Finding{Status: c.status, Message: "m"}
 			result := reports.Test{Status: c.status, Cases: []reports.Case{
 				{Name: "one", Status: c.status, Findings: []reports.Finding{finding}}, {Name: "two", Status: reports.Pass, Checks: 1},
@@ -59,6 +61,52 @@ func TestATestIsHeldAgainstTheSubjectOnlyWhileTheGroundHolds(t *testing.T) {
 			if ground.asked != c.asked {
 				t.Errorf("the cluster was asked %d times", ground.asked)
 			}
+		})
+	}
+}
+
+func TestTestsEndWhenTheClusterIsLost(t *testing.T) {
+	died := errors.New("containerd died")
+	for name, c := range map[string]struct {
+		ill  func(since time.Duration) bool
+		lost time.Duration // 0 if it is not
+	}{
+		"a cluster that is well":                 {func(time.Duration) bool { return false }, 0},
+		"one that was ill, and is well again":    {func(d time.Duration) bool { return d%lostAfter < lostAfter/2 }, 0},
+		"one that falls ill and does not mend":   {func(d time.Duration) bool { return d > lostAfter/2 }, lostAfter/2 + lostAfter},
+		"one that was never well since it began": {func(time.Duration) bool { return true }, lostAfter},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				s := &stage{cluster: &underfoot{health: func() error {
+					if c.ill(time.Since(began)) {
+						return died
+					}
+					return nil
+				}}}
+				ctx, stop := s.whileClusterLives(t.Context())
+				defer stop()
+				select {
+				case <-ctx.Done():
+				case <-time.After(10 * lostAfter):
+				}
+				err := lostBy(ctx)
+				if c.lost == 0 {
+					if ctx.Err() != nil {
+						t.Errorf("tests ended after %s: %v", time.Since(began), context.Cause(ctx))
+					}
+					return
+				}
+				if err == nil || !strings.Contains(err.Error(), died.Error()) || time.Since(began) != c.lost {
+					t.Errorf("tests ended after %s, want %s: %v", time.Since(began), c.lost, err)
+				}
+				result := reports.Test{Status: reports.Fail, Findings: []reports.Finding{{Status: reports.Fail, Message: "m"}}}
+				s.acquit(ctx, &result, nil)
+				if result.Status != reports.Error || result.Findings[0].Status != reports.Error {
+					t.Errorf("what had failed by then is held against the subject: %+v", result)
+				}
+			})
 		})
 	}
 }

@@ -30,6 +30,8 @@ func parallel(tier suites.Tier) int {
 
 // runTests executes the plan tier by tier and returns a result for every planned test, in the plan's order.
 func (r *run) runTests(ctx context.Context, s *stage, plan *suites.Plan) {
+	ctx, stop := s.whileClusterLives(ctx)
+	defer stop()
 	slots := make(chan struct{}, parallelCases)
 	for _, tier := range suites.Tiers {
 		var planned []suites.Planned
@@ -63,7 +65,7 @@ func (r *run) runTests(ctx context.Context, s *stage, plan *suites.Plan) {
 			if s.bundles.Full() {
 				r.note("the failure bundles have reached their size: some of them are missing or not whole")
 			}
-			return nil
+			return lostBy(ctx)
 		})
 	}
 }
@@ -93,8 +95,12 @@ func (r *run) runTier(
 		result := suites.Repeat(ctx, max(1, r.config.Repeat), func(ctx context.Context, n int) reports.Test { return attempt(ctx, test, n) })
 		if ctx.Err() != nil && result.Status == reports.Error {
 			// What the interruption broke in the test is not worth telling.
+			message := "interrupted"
+			if err := lostBy(ctx); err != nil {
+				message = err.Error()
+			}
 			results[i].Status = reports.Error
-			results[i].Findings = []reports.Finding{{Status: reports.Error, Message: "interrupted"}}
+			results[i].Findings = []reports.Finding{{Status: reports.Error, Message: message}}
 			return
 		}
 		result.Rerun = r.options.Rerun(test.ID)
