@@ -107,7 +107,7 @@ func account(namespace string) []rbacv1.Subject {
 
 // rightsIn are the rights of the shards by namespace.
 func (a *Assignment) rightsIn() map[string][]rbacv1.PolicyRule {
-	rights := map[string][]rbacv1.PolicyRule{a.Namespace: ownRights()}
+	rights := map[string][]rbacv1.PolicyRule{a.Namespace: ownRights(), metav1.NamespaceSystem: systemRights()}
 	if len(a.Subject.Images) > 0 { // else its pods are out of reach
 		rights[a.Subject.Service.Namespace] = dialRights()
 	}

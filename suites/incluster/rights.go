@@ -25,6 +25,11 @@ func ownRights() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{rule("", "create get update", "configmaps")}
 }
 
+// systemRights tell whether the API server was restarted while a test ran, which then blames nobody.
+func systemRights() []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{rule("coordination.k8s.io", "list", "leases")}
+}
+
 // dialRights are those in a namespace with a Service that tests dial through a port-forward.
 func dialRights() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
