@@ -96,7 +96,7 @@ func (s *stage) whileClusterLives(ctx context.Context) (living context.Context, 
 	looking.Go(func() {
 		tick := time.NewTicker(lookEvery)
 		defer tick.Stop()
-		healthy := time.Now()
+		var ill time.Time // since when; zero while it is well
 		for {
 			select {
 			case <-living.Done():
@@ -106,9 +106,12 @@ func (s *stage) whileClusterLives(ctx context.Context) (living context.Context, 
 			limited, cancel := context.WithTimeout(living, groundBudget)
 			err := s.cluster.Health(limited)
 			cancel()
-			if err == nil {
-				healthy = time.Now()
-			} else if time.Since(healthy) >= lostAfter {
+			switch {
+			case err == nil:
+				ill = time.Time{}
+			case ill.IsZero():
+				ill = time.Now()
+			case time.Since(ill) >= lostAfter:
 				lose(lostCluster{fmt.Errorf("the cluster is lost, for %s: %w", lostAfter, err)})
 				return
 			}

@@ -73,8 +73,8 @@ func TestTestsEndWhenTheClusterIsLost(t *testing.T) {
 	}{
 		"a cluster that is well":                 {func(time.Duration) bool { return false }, 0},
 		"one that was ill, and is well again":    {func(d time.Duration) bool { return d%lostAfter < lostAfter/2 }, 0},
-		"one that falls ill and does not mend":   {func(d time.Duration) bool { return d > lostAfter/2 }, lostAfter/2 + lostAfter},
-		"one that was never well since it began": {func(time.Duration) bool { return true }, lostAfter},
+		"one that falls ill and does not mend":   {func(d time.Duration) bool { return d > lostAfter/2 }, lostAfter/2 + lookEvery + lostAfter},
+		"one that was never well since it began": {func(time.Duration) bool { return true }, lookEvery + lostAfter},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
