@@ -16,6 +16,7 @@ func Rights() []rbacv1.PolicyRule {
 		rule("", "create", "serviceaccounts/token", "secrets"),
 		rule("apps", "create", "deployments", "replicasets", "statefulsets", "daemonsets"),
 		rule("batch", "create", "jobs", "cronjobs"),
+		rule("batch", "get list watch", "jobs"),
 		rule("admissionregistration.k8s.io", "get list", "mutatingwebhookconfigurations"),
 	}
 }

@@ -168,26 +168,29 @@ func letsJobsComplete(ctx context.Context, t *suites.T) {
 	}
 }
 
-// jobEnds is the condition that a Job ends with; "" if it does not within the time that a proxy has to stop.
-func jobEnds(ctx context.Context, t *suites.T, namespace, name string) (condition batchv1.JobConditionType) {
-	ctx, cancel := context.WithTimeout(ctx, suites.DefaultTimeout/2)
+// jobEnds is the condition that a Job ends with; "" if it does not within the time that a proxy has to stop. A watch that sees no end may
+// be one that sees nothing, so that the Job itself has the last word.
+func jobEnds(ctx context.Context, t *suites.T, namespace, name string) batchv1.JobConditionType {
+	limited, cancel := context.WithTimeout(ctx, suites.DefaultTimeout/2)
 	defer cancel()
 	list := cache.NewListWatchFromClient(t.Kube().BatchV1().RESTClient(), "jobs", namespace, fields.OneTermEqualSelector(metav1.ObjectNameField, name))
-	_, err := watchtools.UntilWithSync(ctx, list, &batchv1.Job{}, nil, func(event watch.Event) (bool, error) {
+	_, err := watchtools.UntilWithSync(limited, list, &batchv1.Job{}, nil, func(event watch.Event) (bool, error) {
 		job, ok := event.Object.(*batchv1.Job)
-		if !ok {
-			return false, nil
-		}
-		for _, c := range job.Status.Conditions {
-			if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) {
-				condition = c.Type
-				return true, nil
-			}
-		}
-		return false, nil
+		return ok && endOf(job) != "", nil
 	})
-	if err != nil && ctx.Err() == nil {
+	if err != nil && limited.Err() == nil {
 		t.Must(err, "watch job %s", name)
 	}
-	return condition
+	job, err := t.Kube().BatchV1().Jobs(namespace).Get(ctx, name, metav1.GetOptions{})
+	t.Must(err, "get job %s", name)
+	return endOf(job)
+}
+
+func endOf(job *batchv1.Job) batchv1.JobConditionType {
+	for _, c := range job.Status.Conditions {
+		if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) {
+			return c.Type
+		}
+	}
+	return ""
 }
